@@ -1,0 +1,1 @@
+"""Phase 2 and everything that picks a worker: policy, PPO, baselines, evaluation, benchmark."""

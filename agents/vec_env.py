@@ -1,0 +1,97 @@
+"""OrchestAIVecEnv: the batched episodes as a Stable-Baselines3 VecEnv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs
+
+from orchestai_env.vector_env import OrchestAIVectorEnv
+
+
+class OrchestAIVecEnv(VecEnv):
+    """Steps all rows of an OrchestAIVectorEnv in one call.
+
+    Every step returns fresh arrays: SB3 keeps the previous observation after `step`, so a buffer
+    that is written again would corrupt its roll-outs in silence.
+    """
+
+    def __init__(self, venv: OrchestAIVectorEnv, *, seed: int = 0) -> None:
+        """Wraps the environment; the first reset takes the seed."""
+        self.venv = venv
+        self._next_seed: int | None = seed
+        self._actions = np.zeros(venv.num_envs, np.int64)
+        self._returns = np.zeros(venv.num_envs)
+        self.render_mode = None
+        super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+
+    def reset(self) -> VecEnvObs:
+        """Starts the next episode of every row."""
+        observation, _ = self.venv.reset(seed=self._next_seed)
+        self._next_seed = None
+        self._returns[:] = 0.0
+        return observation
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seeds the rows at the next reset: row i takes seed + i."""
+        self._next_seed = seed
+        return [None if seed is None else seed + i for i in range(self.num_envs)]
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        """Notes the actions."""
+        self._actions = actions
+
+    def step_wait(
+        self,
+    ) -> tuple[VecEnvObs, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]:
+        """Steps every row; ended rows restart, their last observation is in their info."""
+        observation, reward, terminated, truncated, info = self.venv.step(self._actions)
+        self._returns += reward
+        done = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for r in np.flatnonzero(done):
+            infos[r] = self._final_info(int(r), bool(truncated[r]), info)
+        self._returns[done] = 0.0
+        return observation, reward.astype(np.float32), done, infos
+
+    def _final_info(self, r: int, truncated: bool, info: dict[str, Any]) -> dict[str, Any]:
+        final, keys = info["final_info"], self.venv.single_observation_space.spaces
+        return {
+            "terminal_observation": {key: info["final_obs"][key][r] for key in keys},
+            "TimeLimit.truncated": truncated,
+            "is_success": bool(final["is_success"][r]),
+            "total_cost": float(final["total_cost"][r]),
+            "total_latency_ms": float(final["total_latency_ms"][r]),
+            "episode": {"r": float(self._returns[r]), "l": int(final["steps"][r]), "t": 0.0},
+        }
+
+    def close(self) -> None:
+        """Frees nothing: there are no processes."""
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Returns bool (num_envs, W)."""
+        return self.venv.action_masks()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Returns an attribute of the batched environment, once per chosen row."""
+        return [getattr(self.venv, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Sets an attribute of the batched environment; rows share it."""
+        setattr(self.venv, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Calls a method of the batched environment; a result per row is split into rows."""
+        result = getattr(self.venv, method_name)(*args, **kwargs)
+        return [result[r] for r in self._get_indices(indices)]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[Any], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Returns False for every row: rows carry no wrappers."""
+        return [False for _ in self._get_indices(indices)]

@@ -1,0 +1,48 @@
+"""`compiled`: numba compilation with an on-disk cache that notices every edit of the package."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _cache_folder() -> str:
+    """Returns a writable folder named by the package's sources.
+
+    numba checks only the file of the cached function, so an edited callee in another file would
+    be missed; a folder per state of all sources cannot be stale.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base else Path.home() / ".cache"
+    folder = root / "orchestai" / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    except OSError:
+        pass  # a read-only home: compile anew in each process tree
+    return str(Path(tempfile.gettempdir()) / f"orchestai-{os.getuid()}-{folder.name}")
+
+
+_FOLDER = _cache_folder()
+
+
+def compiled(function: Function) -> Function:
+    """Compiles a function at its first call; with NUMBA_DISABLE_JIT=1 it stays plain Python."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _FOLDER
+    try:
+        return cast(Function, numba.njit(cache=True, nogil=True)(function))
+    finally:
+        numba.config.CACHE_DIR = before

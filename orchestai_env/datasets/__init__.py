@@ -1,0 +1,1 @@
+"""Built-in workflows, importers of recorded data, and their splits."""

@@ -1,0 +1,1 @@
+"""Outcome sources: what happens when a worker is called."""

@@ -1,0 +1,87 @@
+"""The outcome of one call, from either kind of table; compiled into the transition."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from orchestai_env.compiled import compiled
+from orchestai_env.counter_rng import below, philox, quantile_index
+from orchestai_env.outcomes.tables import RECORDED, OutcomeTables
+
+# Streams of random words: what they are drawn for (the high half of the last counter).
+_DIFFICULTY = 1 << 16
+_AFFINITY = 2 << 16
+_CALL = 3 << 16
+WORKFLOW_CHOICE = 4 << 16
+
+
+class Call(NamedTuple):
+    """Which call: everything that its outcome may depend on."""
+
+    key: int
+    """Seed of the row, 63 bits."""
+    episode: int
+    subtask: int
+    task_type: int
+    query: int
+    """Row of the recorded tables; -1 where simulated."""
+    worker: int
+    attempt: int
+    """0 for the first call of the subtask."""
+    parent_quality: float
+    """Mean quality of the subtasks it depends on, 0..1; 1 without any."""
+    running: int
+    """Calls that the worker runs already."""
+
+
+@compiled
+def is_available(tables: OutcomeTables, task_type: int, query: int, worker: int) -> bool:
+    """Tells whether the worker can be called at all: recorded, or capable of the task type."""
+    if tables.kind[0] == RECORDED:
+        return bool(tables.num_trials[query, worker] > 0)
+    return bool(tables.capable[task_type, worker] > 0)
+
+
+@compiled
+def draw_outcome(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, int]:
+    """Returns success, quality (0..1), cost [USD] and latency [us] of one call."""
+    if tables.kind[0] == RECORDED:
+        q, w = call.query, call.worker
+        trial = call.attempt % tables.num_trials[q, w]
+        return (
+            tables.success[q, w, trial] > 0,
+            tables.quality[q, w, trial],
+            tables.cost_usd[q, w, trial],
+            tables.latency_us[q, w, trial],
+        )
+    return _simulate(tables, call)
+
+
+@compiled
+def _simulate(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, int]:
+    """Simulates a call: a threshold on skill, difficulty and noise; see simulated.py.
+
+    Only sums, products and table look-ups, so that it gives the same bits on every machine.
+    """
+    spread, kept, fresh, coupling, load = tables.simulation
+    t, w = call.task_type, call.worker
+    difficulty = philox(call.key, call.episode, call.subtask, 0, _DIFFICULTY)[0]
+    affinity = philox(call.key, call.episode, call.subtask, w, _AFFINITY)[0]
+    words = philox(call.key, call.episode, call.subtask, w, _CALL + call.attempt)
+    noise = (
+        kept * tables.normal[quantile_index(affinity)]
+        + fresh * tables.normal[quantile_index(words[0])]
+    )
+    margin = (
+        tables.skill[t, w]
+        - spread * tables.normal[quantile_index(difficulty)]
+        - coupling * (1.0 - call.parent_quality)
+        + noise
+    )
+    size = abs(margin) / (1.0 + abs(margin))
+    quality = 0.5 + 0.5 * size if margin > 0.0 else 0.5 - 0.5 * size
+    tokens = tables.output_tokens[t, w, below(words[1], tables.output_tokens.shape[2])]
+    latency = tables.first_token_us[w] + tokens * tables.token_ns[w] // 1000
+    latency += int(float(latency) * load * float(call.running))
+    cost = tables.input_cost_usd[t, w] + float(tokens) * tables.output_cost_usd[w]
+    return margin > 0.0, quality, cost, latency

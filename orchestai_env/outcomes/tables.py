@@ -1,0 +1,88 @@
+"""What a call does, as data: the arrays that every outcome source gives to the transition."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+RECORDED, SIMULATED = 0, 1
+"""Values of `OutcomeTables.kind`."""
+
+
+class OutcomeTables(NamedTuple):
+    """Arrays of one outcome source; those of the other kind have length 1 and are never read.
+
+    Q queries, W workers, R trials, T task types, L levels of the token distribution.
+    """
+
+    kind: npt.NDArray[np.int64]
+    """int64 (1,); RECORDED or SIMULATED."""
+    num_trials: npt.NDArray[np.int32]
+    """int32 (Q, W); recorded trials of the pair, 0 = unrecorded (masked)."""
+    success: npt.NDArray[np.uint8]
+    """uint8 (Q, W, R); 1 = score at or above the source's threshold."""
+    quality: npt.NDArray[np.float64]
+    """float64 (Q, W, R), 0..1; the score."""
+    cost_usd: npt.NDArray[np.float64]
+    """float64 (Q, W, R) [USD], >= 0."""
+    latency_us: npt.NDArray[np.int64]
+    """int64 (Q, W, R) [us], >= 0."""
+    capable: npt.NDArray[np.uint8]
+    """uint8 (T, W); 1 where the worker can serve the task type."""
+    skill: npt.NDArray[np.float64]
+    """float64 (T, W); latent skill in standard deviations of a call's noise."""
+    input_cost_usd: npt.NDArray[np.float64]
+    """float64 (T, W) [USD]; what a call costs before its output."""
+    output_cost_usd: npt.NDArray[np.float64]
+    """float64 (W,) [USD per output token]."""
+    output_tokens: npt.NDArray[np.int64]
+    """int64 (T, W, L) [tokens]; equally likely levels, ascending."""
+    first_token_us: npt.NDArray[np.int64]
+    """int64 (W,) [us]."""
+    token_ns: npt.NDArray[np.int64]
+    """int64 (W,) [ns per output token]."""
+    simulation: npt.NDArray[np.float64]
+    """float64 (5,): difficulty spread, sqrt(r), sqrt(1 - r), quality coupling, load slowdown; see
+    simulated.py."""
+    normal: npt.NDArray[np.float64]
+    """float64 (4096,); quantiles of the standard normal distribution at (i + 0.5) / 4096."""
+
+
+def empty_tables() -> dict[str, npt.NDArray[np.generic]]:
+    """Returns every field of OutcomeTables with the right dtype and length 1 in each dimension."""
+    return {
+        "kind": np.zeros(1, np.int64),
+        "num_trials": np.zeros((1, 1), np.int32),
+        "success": np.zeros((1, 1, 1), np.uint8),
+        "quality": np.zeros((1, 1, 1)),
+        "cost_usd": np.zeros((1, 1, 1)),
+        "latency_us": np.zeros((1, 1, 1), np.int64),
+        "capable": np.zeros((1, 1), np.uint8),
+        "skill": np.zeros((1, 1)),
+        "input_cost_usd": np.zeros((1, 1)),
+        "output_cost_usd": np.zeros(1),
+        "output_tokens": np.zeros((1, 1, 1), np.int64),
+        "first_token_us": np.zeros(1, np.int64),
+        "token_ns": np.zeros(1, np.int64),
+        "simulation": np.zeros(5),
+        "normal": np.zeros(4096),
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorkerStatistics:
+    """What is known of the workers before a call; of recorded data, from training queries only."""
+
+    success: npt.NDArray[np.float64]
+    """float64 (T, W), 0..1; mean success."""
+    cost_usd: npt.NDArray[np.float64]
+    """float64 (T, W) [USD]; mean cost of a call."""
+    latency_ms: npt.NDArray[np.float64]
+    """float64 (T, W) [ms]; mean latency of a call."""
+    cost_upper_usd: npt.NDArray[np.float64]
+    """float64 (T, W) [USD]; 95 % quantile, what the budget reserves for a call."""
+    predicted_success: npt.NDArray[np.float32] | None = None
+    """float32 (Q, W), 0..1; cross-fitted prediction per query, or None."""
