@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections.abc import Iterable, Iterator, Sequence
-from typing import get_args
 
 import numpy as np
 import pydantic
@@ -90,10 +89,10 @@ def builtin_workflows(
     known = _known_split(split)
     if not task_types:
         raise ConfigError("task_types: expected at least one task type, got none")
-    if synthetic_augmentations < 0 or seed < 0:
+    if num_workflows < 1 or synthetic_augmentations < 0 or seed < 0:
         raise ConfigError(
-            "expected synthetic_augmentations >= 0 and seed >= 0, got "
-            f"{synthetic_augmentations} and {seed}"
+            "expected num_workflows >= 1, synthetic_augmentations >= 0 and seed >= 0, got "
+            f"{num_workflows}, {synthetic_augmentations} and {seed}"
         )
     base_rng, variant_rng = np.random.default_rng([seed, SPLITS.index(known)]).spawn(2)
     largest = min(MAX_SUBTASKS, max_subtasks)
@@ -110,7 +109,7 @@ def _known_split(split: str) -> Split:
     for known in SPLITS:
         if split == known:
             return known
-    raise ConfigError(unknown_name("split", split, get_args(Split)))
+    raise ConfigError(unknown_name("split", split, SPLITS))
 
 
 def _plans(

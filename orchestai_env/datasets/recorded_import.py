@@ -190,7 +190,7 @@ def _check_workers(
     hint = "" if settings.latency == "derived" else ", or set `latency: derived`"
     raise DataError(
         f"{path}: worker {pool.names[int(np.argmin(calls))]!r} has no call with cost and latency "
-        f"for {', '.join(settings.task_types)}; leave it out{hint}"
+        f"for the chosen task types; leave it out{hint}"
     )
 
 

@@ -47,10 +47,6 @@ class RecordedRows:
     latency_ms: Float64Array
     """float64 (L,) [ms], >= 0; NaN where not recorded."""
 
-    def __len__(self) -> int:
-        """Returns the number of rows."""
-        return len(self.query)
-
     @property
     def usable_mask(self) -> BoolArray:
         """Rows with a cost and a latency, bool (L,); the others count as unrecorded."""

@@ -90,6 +90,7 @@ def test_import_of_recorded_latency_is_labelled_so(
     imported = import_recorded(root, recorded, only_bob, tmp_path / "out")
 
     assert imported.all_splits.latency_label == "recorded"
+    assert "latency: recorded\n" in describe_import(imported)
     with pytest.raises(
         DataError, match=r"worker 'ace' has no call .*; leave it out, or set `laten"
     ):

@@ -1,0 +1,1 @@
+"""Phase 1: success predictor, expert labels and behaviour cloning."""
