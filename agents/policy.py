@@ -70,13 +70,13 @@ class WorkerScorer(nn.Module):
         self._num_workers, self._worker_width = extractor.num_workers, extractor.worker_width
         self.latent_dim_pi, self.latent_dim_vf = self._num_workers * hidden, hidden
         self.actor_state = nn.Sequential(
-            nn.Linear(self._split, hidden), nn.Tanh(), nn.Linear(hidden, hidden)
+            nn.Linear(self._split, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
         )
         self.actor_worker = nn.Linear(self._worker_width, hidden)
-        self.actor_joint = nn.Sequential(nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh())
-        self.critic_worker = nn.Sequential(nn.Linear(self._worker_width, hidden), nn.Tanh())
+        self.actor_joint = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.critic_worker = nn.Sequential(nn.Linear(self._worker_width, hidden), nn.ReLU())
         self.critic_joint = nn.Sequential(
-            nn.Linear(self._split + hidden, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
+            nn.Linear(self._split + hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
         )
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,45 +1,127 @@
-"""Tuning of the table baselines inside the training environment, by coordinate ascent."""
+"""Command and functions: tune the table baselines in the training environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from rich.progress import track
 
-from agents.agent import Agent, Setting
+from agents.agent import Setting
 from agents.baselines import FixedTableAgent, TableAgent
-from agents.evaluate import evaluate
+from agents.checkpoint import write_whole
+from agents.evaluate import start_episodes
+from agents.experiment import Experiment, experiment_parser, read_experiment
+from orchestai_env.cli import run_command
+from orchestai_env.compiled import compiled
+from orchestai_env.dynamics import (
+    ATTEMPTS,
+    CURRENT,
+    ENDED,
+    NONE,
+    ONGOING,
+    WORKFLOW,
+    EpisodeState,
+    Problem,
+    reset_row,
+    step_row,
+)
 
 Table = npt.NDArray[np.int64]
-MakeAgent = Callable[[Table], Agent]
+TABLES = "tables.json"
+
+
+class TablePlayer:
+    """Plays a table through all workflows of a setting in compiled code.
+
+    Gives what `evaluate` gives for TableAgent and FixedTableAgent, about 20 times faster, since no
+    observation is written.
+    """
+
+    def __init__(self, setting: Setting, *, seed: int, escalate: bool) -> None:
+        """Starts the episodes; `escalate` plays as TableAgent, else as FixedTableAgent."""
+        self._episodes = start_episodes(setting, seed=seed)
+        self._workflows = self._episodes.state.episode[:, WORKFLOW].copy()
+        self._price = self._episodes.features.price
+        self._escalate = escalate
+
+    def mean_return(self, table: Table) -> float:
+        """Returns the mean return of int64 (T, A), workers per task type and attempt."""
+        total = np.zeros(self._episodes.n)
+        _play(
+            self._episodes.problem,
+            self._episodes.state,
+            self._workflows,
+            self._price,
+            table,
+            self._escalate,
+            total,
+        )
+        return float(total.mean())
+
+
+@compiled
+def _play(
+    problem: Problem,
+    state: EpisodeState,
+    workflows: npt.NDArray[np.int64],
+    price: npt.NDArray[np.float32],
+    table: Table,
+    escalate: bool,
+    total: npt.NDArray[np.float64],
+) -> None:
+    for r in range(len(total)):
+        reset_row(problem, state, r, workflows[r])
+        while state.episode[r, ENDED] == ONGOING:
+            action = _table_action(problem, state, r, price, table, escalate)
+            step_row(problem, state, r, action)
+            terms = state.terms[r]
+            total[r] += terms[0] + terms[1] + terms[2] + terms[3]
+
+
+@compiled
+def _table_action(
+    problem: Problem,
+    state: EpisodeState,
+    r: int,
+    price: npt.NDArray[np.float32],
+    table: Table,
+    escalate: bool,
+) -> int:
+    i = state.episode[r, CURRENT]
+    t = problem.task_type[state.episode[r, WORKFLOW], i]
+    first = state.subtask[r, i, ATTEMPTS] if escalate else 0
+    for column in range(first, table.shape[1]):
+        worker = table[t, column]
+        failed = escalate and state.failures[r, i, worker] > 0
+        if state.mask[r, worker] == 1 and not failed:
+            return worker
+    cheapest = NONE
+    for w in range(state.mask.shape[1]):
+        if state.mask[r, w] == 1 and (cheapest == NONE or price[t, w] < price[t, cheapest]):
+            cheapest = w
+    return max(cheapest, 0)  # no worker is allowed: the episode ends whatever the action
 
 
 def coordinate_ascent(
-    make_agent: MakeAgent,
-    start: Table,
-    num_workers: int,
-    setting: Setting,
-    *,
-    seed: int,
-    max_sweeps: int = 10,
+    player: TablePlayer, start: Table, num_workers: int, *, max_sweeps: int = 20
 ) -> tuple[Table, float]:
     """Improves a table cell by cell until no change of one cell raises the mean return.
 
     Returns:
-        The table, and its mean return over the workflows of the setting.
+        The table, and its mean return.
     """
-    table = start.copy()
-    best = _mean_return(make_agent(table), setting, seed)
+    table, best = start.copy(), player.mean_return(start)
     for _ in range(max_sweeps):
         before = best
         for cell in np.ndindex(*table.shape):
             for worker in range(num_workers):
-                if worker == table[cell]:
-                    continue
                 candidate = table.copy()
                 candidate[cell] = worker
-                value = _mean_return(make_agent(candidate), setting, seed)
+                value = player.mean_return(candidate)
                 if value > best:
                     table, best = candidate, value
         if best <= before:
@@ -47,47 +129,99 @@ def coordinate_ascent(
     return table, best
 
 
-def tune_escalation_table(setting: Setting, *, seed: int, restarts: int = 3) -> TableAgent:
+def tune_escalation_table(
+    setting: Setting, *, seed: int, restarts: int = 5, progress_bar: bool = False
+) -> Table:
     """Tunes the task type x attempt table, from the lookup table and from random starts.
 
     Args:
         setting: training workflows; a few thousand suffice.
-        seed: of the random starts and the outcomes.
-        restarts: starts in all, at least 3 by the project's design.
+        seed: of the random starts and of simulated outcomes.
+        restarts: starts in all; the best of their ends is returned.
+        progress_bar: show one.
+    Returns:
+        int64 (T, max_attempts); the worker of each task type and attempt.
     """
     rng = np.random.default_rng(seed)
     num_workers = len(setting.dataset.pool)
     shape = (len(setting.dataset.task_types), setting.rules.max_attempts)
-    lookup = tune_lookup_table(setting, seed=seed).worker_of_type
+    player = TablePlayer(setting, seed=seed, escalate=True)
+    lookup = tune_lookup_table(setting, seed=seed)
     starts = [np.repeat(lookup[:, None], shape[1], axis=1)]
     starts += [rng.integers(num_workers, size=shape) for _ in range(restarts - 1)]
-    tuned = [
-        coordinate_ascent(
-            lambda table: TableAgent(setting, table), start, num_workers, setting, seed=seed
-        )
-        for start in starts
+    ends = [
+        coordinate_ascent(player, start, num_workers)
+        for start in track(starts, description="escalation table", disable=not progress_bar)
     ]
-    return TableAgent(setting, max(tuned, key=lambda pair: pair[1])[0])
+    return max(ends, key=lambda end: end[1])[0]
 
 
-def tune_lookup_table(setting: Setting, *, seed: int) -> FixedTableAgent:
-    """Tunes the task type -> worker table, from the best single worker."""
+def tune_lookup_table(setting: Setting, *, seed: int) -> Table:
+    """Tunes the task type -> worker table, from the best single worker.
+
+    Returns:
+        int64 (T,); the worker of each task type.
+    """
     num_workers = len(setting.dataset.pool)
-    single = best_single_worker(setting, seed=seed).worker_of_type
-    table, _ = coordinate_ascent(
-        lambda table: FixedTableAgent(setting, table), single, num_workers, setting, seed=seed
-    )
-    return FixedTableAgent(setting, table)
+    player = TablePlayer(setting, seed=seed, escalate=False)
+    single = np.full((len(setting.dataset.task_types), 1), best_single_worker(setting, seed=seed))
+    return coordinate_ascent(player, single, num_workers)[0][:, 0]
 
 
-def best_single_worker(setting: Setting, *, seed: int) -> FixedTableAgent:
+def best_single_worker(setting: Setting, *, seed: int) -> int:
     """Finds the one worker that serves all task types best."""
-    agents = [
-        FixedTableAgent(setting, np.full(len(setting.dataset.task_types), worker, np.int64))
+    player = TablePlayer(setting, seed=seed, escalate=False)
+    num_types = len(setting.dataset.task_types)
+    returns = [
+        player.mean_return(np.full((num_types, 1), worker, np.int64))
         for worker in range(len(setting.dataset.pool))
     ]
-    return max(agents, key=lambda agent: _mean_return(agent, setting, seed))
+    return int(np.argmax(returns))
 
 
-def _mean_return(agent: Agent, setting: Setting, seed: int) -> float:
-    return float(evaluate(agent, setting, seed=seed).episode_return.mean())
+def tune_tables(experiment: Experiment, *, progress_bar: bool) -> Path:
+    """Tunes all tables on training workflows and writes them, by worker names, to a file."""
+    experiment.prepare_output()
+    setting = experiment.setting("train", experiment.config.benchmark.table_workflows)
+    names = np.array(setting.dataset.pool.names)
+    seed = experiment.seed
+    escalation = tune_escalation_table(setting, seed=seed, progress_bar=progress_bar)
+    tables = {
+        "task_types": list(setting.dataset.task_types),
+        "best_single": str(names[best_single_worker(setting, seed=seed)]),
+        "lookup": names[tune_lookup_table(setting, seed=seed)].tolist(),
+        "escalation": names[escalation].tolist(),
+    }
+    path = experiment.output_dir / TABLES
+    write_whole(path, lambda partial: partial.write_text(json.dumps(tables, indent=1) + "\n"))
+    return path
+
+
+def read_tables(path: Path, setting: Setting) -> dict[str, FixedTableAgent | TableAgent]:
+    """Reads tuned tables as agents.
+
+    Raises:
+        UnknownWorkerError: a table names a worker that the pool does not have.
+    """
+    data, pool = json.loads(path.read_text()), setting.dataset.pool
+    lookup = np.array([pool.index(name) for name in data["lookup"]])
+    escalation = np.array([[pool.index(name) for name in row] for row in data["escalation"]])
+    single = np.full(len(lookup), pool.index(data["best_single"]))
+    return {
+        "best-single": FixedTableAgent(setting, single),
+        "lookup": FixedTableAgent(setting, lookup),
+        "escalation": TableAgent(setting, escalation),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line, tunes, and prints the escalation table."""
+    args = experiment_parser("agents.tune_tables", __doc__).parse_args(argv)
+    path = tune_tables(read_experiment(args), progress_bar=not args.quiet)
+    data = json.loads(path.read_text())
+    for task_type, row in zip(data["task_types"], data["escalation"], strict=True):
+        print(f"{task_type}: {' -> '.join(row)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

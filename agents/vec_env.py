@@ -19,8 +19,18 @@ class OrchestAIVecEnv(VecEnv):
     that is written again would corrupt its roll-outs in silence.
     """
 
-    def __init__(self, venv: OrchestAIVectorEnv, *, seed: int = 0) -> None:
-        """Wraps the environment; the first reset takes the seed."""
+    def __init__(
+        self, venv: OrchestAIVectorEnv, *, seed: int = 0, reward_scale: float = 1.0
+    ) -> None:
+        """Wraps the environment.
+
+        Args:
+            venv: the batched environment.
+            seed: of the first reset.
+            reward_scale: factor on the rewards that are learned from; the episode returns in
+                `info["episode"]` stay unscaled.
+        """
+        self._reward_scale = reward_scale
         self.venv = venv
         self._next_seed: int | None = seed
         self._actions = np.zeros(venv.num_envs, np.int64)
@@ -55,7 +65,7 @@ class OrchestAIVecEnv(VecEnv):
         for r in np.flatnonzero(done):
             infos[r] = self._final_info(int(r), bool(truncated[r]), info)
         self._returns[done] = 0.0
-        return observation, reward.astype(np.float32), done, infos
+        return observation, (reward * self._reward_scale).astype(np.float32), done, infos
 
     def _final_info(self, r: int, truncated: bool, info: dict[str, Any]) -> dict[str, Any]:
         final, keys = info["final_info"], self.venv.single_observation_space.spaces

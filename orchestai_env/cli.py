@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import pydantic
+
+from orchestai_env.datasets.recorded_import import describe_import, import_recorded
+from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import OrchestAIError
+from orchestai_env.settings import load_yaml
+from orchestai_env.workers import WorkerPool
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -18,3 +26,35 @@ def run_command(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+class _ImportSettings(pydantic.BaseModel):
+    """The part of an experiment's settings that an import reads; other keys are left alone."""
+
+    source: RecordedSourceSettings
+    worker_models: WorkerPool
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs `orchestai COMMAND`."""
+    run_command(lambda: _dispatch(argv))
+
+
+def _dispatch(argv: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(prog="orchestai", description=__doc__)
+    commands = parser.add_subparsers(title="commands", required=True)
+    add = commands.add_parser(
+        "import-recorded", help="compose workflows of recorded outcomes and write a data set folder"
+    )
+    add.add_argument("--config", type=Path, required=True, help="YAML with source, worker_models")
+    add.add_argument("--data", type=Path, required=True, help="folder of recorded outcomes")
+    add.add_argument("--output_dir", type=Path, required=True, help="data set folder to write")
+    add.set_defaults(run=_import_recorded)
+    args = parser.parse_args(argv)
+    args.run(args)
+
+
+def _import_recorded(args: argparse.Namespace) -> None:
+    settings = load_yaml(args.config, _ImportSettings)
+    folder = import_recorded(args.data, settings.source, settings.worker_models, args.output_dir)
+    print(describe_import(folder))

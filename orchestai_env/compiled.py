@@ -39,10 +39,16 @@ _FOLDER = _cache_folder()
 
 
 def compiled(function: Function) -> Function:
-    """Compiles a function at its first call; with NUMBA_DISABLE_JIT=1 it stays plain Python."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _FOLDER
+    """Compiles a function at its first call; with NUMBA_DISABLE_JIT=1 it stays plain Python.
+
+    Without numba's reference counts (_nrt=False): the functions only read and write arrays that
+    their caller holds, and counting every view costs several times the work itself. So a compiled
+    function must not allocate.
+    """
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = _FOLDER
     try:
-        return cast(Function, numba.njit(cache=True, nogil=True)(function))
+        return cast(Function, numba.njit(cache=True, nogil=True, _nrt=False)(function))
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before

@@ -11,6 +11,9 @@ import numpy as np
 
 from orchestai_env.compiled import compiled
 
+Word = np.uint64
+"""A 32-bit word, in 64 bits."""
+
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)
 _W0 = np.uint64(0x9E3779B9)
@@ -21,7 +24,7 @@ _TO_INDEX = np.uint64(20)
 
 
 @compiled
-def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]:
+def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[Word, Word, Word, Word]:
     """Returns four independent 32-bit words for a 63-bit key and four 32-bit counters, all >= 0."""
     k = np.uint64(key)
     k0 = k & _LOW
@@ -37,12 +40,12 @@ def philox(key: int, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int,
 
 
 @compiled
-def below(word: int, count: int) -> int:
+def below(word: Word, count: int) -> int:
     """Maps a 32-bit word to 0..count-1, equally likely up to 2**-32 * count."""
-    return np.int64((np.uint64(word) * np.uint64(count)) >> _HIGH)
+    return int(np.int64((word * np.uint64(count)) >> _HIGH))
 
 
 @compiled
-def quantile_index(word: int) -> int:
+def quantile_index(word: Word) -> int:
     """Maps a 32-bit word to 0..4095, an index into a table of quantiles."""
-    return np.int64(np.uint64(word) >> _TO_INDEX)
+    return int(np.int64(word >> _TO_INDEX))

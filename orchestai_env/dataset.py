@@ -34,3 +34,8 @@ class Dataset:
     def with_workflows(self, workflows: WorkflowTable) -> Dataset:
         """Returns the same data set with other workflows of the same vocabulary."""
         return dataclasses.replace(self, workflows=workflows)
+
+    def first(self, count: int) -> Dataset:
+        """Returns the same data set with its first workflows only."""
+        kept = min(count, len(self.workflows))
+        return self.with_workflows(self.workflows.take(np.arange(kept)))

@@ -61,6 +61,8 @@ class EpisodeState(NamedTuple):
     """float64 (n, 4); signed reward terms of the last step."""
     weights: npt.NDArray[np.float64]
     """float64 (n, 4); success, per USD, per ms, per subtask."""
+    plan: npt.NDArray[np.int64]
+    """int64 (n, 2, N) [us]; earliest and latest expected end, see observation.py."""
 
 
 class Problem(NamedTuple):
@@ -97,6 +99,7 @@ def new_state(n: int, max_subtasks: int, num_workers: int) -> EpisodeState:
         mask=np.ones((n, num_workers), np.int8),
         terms=np.zeros((n, 4)),
         weights=np.zeros((n, 4)),
+        plan=np.zeros((n, 2, max_subtasks), np.int64),
     )
 
 
@@ -205,11 +208,11 @@ def _next_ready(problem: Problem, state: EpisodeState, r: int) -> int:
 
 @compiled
 def _next_completion(problem: Problem, state: EpisodeState, r: int) -> int:
-    instant = np.int64(-1)
+    instant = NONE
     for i in range(problem.num_subtasks[state.episode[r, WORKFLOW]]):
         subtask = state.subtask[r, i]
         is_open = subtask[STATUS] == RUNNING and subtask[START] != NONE
-        if is_open and (instant < 0 or subtask[END] < instant):
+        if is_open and (instant == NONE or subtask[END] < instant):
             instant = subtask[END]
     return instant
 

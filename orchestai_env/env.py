@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,6 +21,7 @@ from orchestai_env.reward import REWARD_TERMS, RewardWeights
 from orchestai_env.settings import load_yaml, parse_settings
 
 Obs = dict[str, npt.NDArray[Any]]
+_METADATA: dict[str, Any] = {"render_modes": [], "render_fps": 4}
 
 
 class OrchestAIEnv(gym.Env[Obs, np.int64]):
@@ -47,13 +48,13 @@ class OrchestAIEnv(gym.Env[Obs, np.int64]):
     | key | shape | content |
     |---|---|---|
     | `subtask` | (D,) | embedding of the current subtask; only where the data stores embeddings |
-    | `subtasks` | (N, T + 11) | exists, task type, complexity, status, attempts, quality, slack to \
-the critical path, is-current |
+    | `subtasks` | (N, T + 11) | exists, task type, complexity, status, attempts, quality, \
+slack to the critical path, is-current |
     | `adjacency` | (N, N) | [i, j] = 1 when j depends on i |
-    | `workers` | (W, 11) | price, expected latency and predicted success on the current subtask, \
-free slots, failed calls on it, kind |
-    | `context` | (11,) | clock, spent, budget and deadline left, reward weights, progress, running \
-calls, expected time left |
+    | `workers` | (W, 11) | price, expected latency and predicted success on the current \
+subtask, free slots, failed calls on it, kind |
+    | `context` | (11,) | clock, spent, budget and deadline left, reward weights, progress, \
+running calls, expected time left |
     | `action_mask` | (W,) int8 | 1 where the action is allowed; all ones at the end |
 
     Sums without a bound are squashed by x / (x + scale). Prices, latencies, success and complexity
@@ -91,14 +92,16 @@ calls, expected time left |
     - v0: initial version
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 4}
+    metadata = _METADATA
+    observation_space: gym.spaces.Space[Any]
+    action_space: gym.spaces.Discrete
 
     def __init__(
         self,
         dataset: Dataset | str | Path | None = None,
         *,
         split: str = "train",
-        reward_weights: RewardWeights | dict[str, Any] | str | Path | None = None,
+        reward_weights: RewardWeights | Mapping[str, Any] | str | Path | None = None,
         observation: Sequence[str] | None = None,
         render_mode: str | None = None,
         **rules: Any,
@@ -157,10 +160,7 @@ calls, expected time left |
         episodes = self._episodes
         if not self._is_seeded or episodes.ended[0] != ONGOING:
             raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() first")
-        if not self.action_space.contains(np.int64(action)):
-            last = int(self.action_space.n) - 1
-            raise ConfigError(f"action: expected a worker index 0..{last}, got {action!r}")
-        self._action[0] = action
+        self._action[0] = self._checked_action(action)
         episodes.step(self._action)
         ended = episodes.ended[0]
         if ended == ONGOING:
@@ -173,7 +173,8 @@ calls, expected time left |
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Returns bool (W,): True where the action is allowed (the name sb3-contrib asks for)."""
-        return self._episodes.state.mask[0].astype(bool)
+        allowed: npt.NDArray[np.bool_] = self._episodes.state.mask[0] > 0
+        return allowed
 
     @property
     def current_subtask(self) -> int | None:
@@ -181,9 +182,15 @@ calls, expected time left |
         current = int(self._episodes.state.episode[0, CURRENT])
         return None if current == NONE else current
 
+    def _checked_action(self, action: Any) -> int:
+        given, last = np.asarray(action), int(self.action_space.n) - 1
+        if given.dtype.kind not in "iu" or given.size != 1 or not 0 <= given.item() <= last:
+            raise ConfigError(f"action: expected a worker index 0..{last}, got {action!r}")
+        return int(given.item())
+
     def _observe(self) -> Obs:
-        buffers = self._episodes.out
-        return {key: getattr(buffers, key)[0].copy() for key in self.observation_space.spaces}
+        keys, buffers = self.observation_layout.space.spaces, self._episodes.out
+        return {key: getattr(buffers, key)[0].copy() for key in keys}
 
     def _info(self) -> dict[str, Any]:
         state = self._episodes.state
@@ -211,20 +218,25 @@ def resolve_dataset(dataset: Dataset | str | Path | None, split: str) -> Dataset
 
 
 def resolve_weights(
-    weights: RewardWeights | dict[str, Any] | str | Path | None,
+    weights: RewardWeights | Mapping[str, Any] | str | Path | None,
 ) -> RewardWeights:
     """Returns the weights themselves, or those of a mapping or a YAML profile.
 
     Raises:
-        ConfigError: an unknown or mistyped key.
+        ConfigError: an unknown or mistyped key, or nothing that could be weights.
         MissingFileError: there is no such profile.
     """
     if weights is None:
         return RewardWeights()
     if isinstance(weights, RewardWeights):
         return weights
-    if isinstance(weights, dict):
+    if isinstance(weights, Mapping):
         return parse_settings(weights, RewardWeights, where="reward_weights")
+    if not isinstance(weights, (str, Path)):
+        raise ConfigError(
+            "reward_weights: expected RewardWeights, a mapping of its fields or the path of a YAML "
+            f"profile, got {weights!r}"
+        )
     return load_yaml(weights, RewardWeights)
 
 

@@ -44,6 +44,7 @@ from orchestai_env.reward import RewardWeights
 from orchestai_env.workers import milliseconds_to_us
 
 _KEY_LIMIT = 1 << 63
+_MOST = 1_000_000_000_000  # chosen: 31 years of milliseconds; the clock's microseconds hold it
 
 SUMMARY = ("is_success", "total_cost", "total_latency_ms", "steps", "masked_actions", "succeeded")
 """Columns of Episodes.summary: what an ended episode did; cost in USD, latency in ms."""
@@ -56,7 +57,7 @@ class EpisodeRules(pydantic.BaseModel):
 
     max_attempts: Annotated[int, pydantic.Field(ge=1, le=1000)] = 3
     """Calls that may fail before a subtask has failed."""
-    max_parallel_tasks: Annotated[int, pydantic.Field(ge=1)] = 5
+    max_parallel_tasks: Annotated[int, pydantic.Field(ge=1, le=_MOST)] = 5
     """Calls of one workflow that run at once."""
     on_failure: Literal["abort", "continue"] = "abort"
     """What happens when a subtask has failed: end, or finish what does not depend on it."""
@@ -64,9 +65,9 @@ class EpisodeRules(pydantic.BaseModel):
     """What happens when a masked worker is chosen: the next allowed one is called, or an error."""
     cost_budget_usd: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = None
     """Most that an episode may spend [USD]; None = no limit."""
-    deadline_ms: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = None
+    deadline_ms: Annotated[float, pydantic.Field(gt=0, le=_MOST)] | None = None
     """Time at which an unfinished workflow fails [ms]; None = none."""
-    max_steps: Annotated[int, pydantic.Field(ge=1)] | None = None
+    max_steps: Annotated[int, pydantic.Field(ge=1, le=_MOST)] | None = None
     """Decisions after which the episode is truncated; None = max_subtasks * max_attempts, which
     never cuts."""
 
@@ -203,12 +204,10 @@ class Episodes:
             cost=float(self.state.value[r, i, dynamics.COST]),
             latency_ms=(until - start) / 1000.0 if start != NONE else 0.0,
             start_ms=start / 1000.0 if start != NONE else None,
-            end_ms=end / 1000.0 if end != NONE else None,
+            end_ms=end / 1000.0 if end != NONE and not is_open else None,
         )
 
-    def _refuse_masked(
-        self, actions: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-    ) -> None:
+    def _refuse_masked(self, actions: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> None:
         masked = self.state.mask[rows, actions] == 0
         if masked.any():
             first = int(np.argmax(masked))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ WORKER_FEATURES = (
     "price",
     "expected_latency",
     "predicted_success",
+    "expected_value",
     "free_slots",
     "failed",
     *(f"kind_{kind}" for kind in KINDS),
@@ -83,6 +84,8 @@ class Features(NamedTuple):
     """float32 (T, W), 0..1; mean cost of a call, squashed."""
     latency: npt.NDArray[np.float32]
     """float32 (T, W), 0..1; mean latency of a call, squashed."""
+    cost_usd: npt.NDArray[np.float64]
+    """float64 (T, W) [USD]; mean cost of a call."""
     success: npt.NDArray[np.float32]
     """float32 (T, W), 0..1; mean success."""
     predicted: npt.NDArray[np.float32]
@@ -134,6 +137,7 @@ def build_features(dataset: Dataset) -> Features:
     return Features(
         price=squash(known.cost_usd, cost_scale),
         latency=squash(latency_us, time_scale),
+        cost_usd=known.cost_usd,
         success=known.success.astype(np.float32),
         predicted=nothing if predicted is None else predicted,
         has_predictions=np.array([int(predicted is not None)]),
@@ -167,6 +171,8 @@ class ObservationLayout:
         n, w = dataset.workflows.max_subtasks, len(dataset.pool)
         embeddings = dataset.query_embeddings
         present = [key for key in KEYS if key != "subtask" or embeddings is not None]
+        if keys is not None and (isinstance(keys, str) or not isinstance(keys, Iterable)):
+            raise ConfigError(f"observation: expected a list of keys or None, got {keys!r}")
         chosen = present if keys is None else list(keys)
         for key in chosen:
             if key == "subtask" and embeddings is None:
@@ -185,7 +191,7 @@ class ObservationLayout:
         }
         bound = _EMBEDDING_BOUND
         width = 0 if embeddings is None else embeddings.shape[1]
-        every = {
+        every: dict[str, spaces.Space[Any] | None] = {
             "subtask": spaces.Box(-bound, bound, (width,), np.float32) if width else None,
             "subtasks": spaces.Box(0.0, 1.0, (n, len(names["subtasks"])), np.float32),
             "adjacency": spaces.Box(0.0, 1.0, (n, n), np.float32),
@@ -228,7 +234,8 @@ def write_observation(
 ) -> None:
     """Writes the observation of episode row r into row o of the buffers."""
     if out.action_mask.shape[1] > 0:
-        out.action_mask[o] = state.mask[r]
+        for w in range(out.action_mask.shape[1]):
+            out.action_mask[o, w] = state.mask[r, w]
     if out.subtasks.shape[1] > 0 or out.context.shape[1] > 0:
         _write_plan(problem, features, state, out, r, o)
     if out.adjacency.shape[1] > 0:
@@ -236,11 +243,20 @@ def write_observation(
     if out.workers.shape[1] > 0:
         _write_workers(problem, features, state, out, r, o)
     if out.subtask.shape[1] > 0:
-        current = state.episode[r, CURRENT]
-        if current == NONE:
-            out.subtask[o] = 0.0
-        else:
-            out.subtask[o] = features.embeddings[problem.query[state.episode[r, WORKFLOW], current]]
+        _write_embedding(problem, features, state, out, r, o)
+
+
+@compiled
+def _write_embedding(
+    problem: Problem, features: Features, state: EpisodeState, out: Observation, r: int, o: int
+) -> None:
+    k, i = state.episode[r, WORKFLOW], state.episode[r, CURRENT]
+    if i == NONE:
+        out.subtask[o] = 0.0
+        return
+    q = problem.query[k, i]
+    for d in range(out.subtask.shape[1]):
+        out.subtask[o, d] = features.embeddings[q, d]
 
 
 @compiled
@@ -267,13 +283,33 @@ def _write_workers(
     t, q = problem.task_type[k, i], problem.query[k, i]
     predicted = features.has_predictions[0] == 1
     for w in range(len(workers)):
+        success = features.predicted[q, w] if predicted else features.success[t, w]
         free = problem.concurrency[w] - state.busy[r, w]
         workers[w, 0] = features.price[t, w]
         workers[w, 1] = features.latency[t, w]
-        workers[w, 2] = features.predicted[q, w] if predicted else features.success[t, w]
-        workers[w, 3] = max(0.0, float(free)) / float(problem.concurrency[w])
-        workers[w, 4] = float(state.failures[r, i, w]) / float(problem.whole[MAX_ATTEMPTS])
-        workers[w, 5:] = features.kind[w]
+        workers[w, 2] = success
+        workers[w, 3] = _expected_value(features, state.weights[r], success, t, w)
+        workers[w, 4] = max(0.0, float(free)) / float(problem.concurrency[w])
+        workers[w, 5] = float(state.failures[r, i, w]) / float(problem.whole[MAX_ATTEMPTS])
+        for kind in range(features.kind.shape[1]):
+            workers[w, 6 + kind] = features.kind[w, kind]
+
+
+@compiled
+def _expected_value(
+    features: Features, weights: npt.NDArray[np.float64], success: float, t: int, w: int
+) -> float:
+    """Returns what a call is expected to earn, as if success paid at once; 0..1, 0.5 = nothing.
+
+    In units of the success weight, cut at -1. It tells the policy what prices and latencies mean
+    under the weights in force, which the squashed features do not.
+    """
+    paid = max(weights[0] + weights[3], 1e-9)
+    charge = (
+        weights[1] * features.cost_usd[t, w]
+        + weights[2] * float(features.expected_us[t, w]) / 1000.0
+    )
+    return 0.5 + 0.5 * max(-1.0, success - charge / paid)
 
 
 @compiled
@@ -281,13 +317,12 @@ def _write_plan(
     problem: Problem, features: Features, state: EpisodeState, out: Observation, r: int, o: int
 ) -> None:
     """Writes subtasks and context; both need the expected schedule of what is left."""
-    k = state.episode[r, WORKFLOW]
-    finish = np.zeros(problem.num_subtasks[k], np.int64)
-    latest = np.zeros(problem.num_subtasks[k], np.int64)
+    n = problem.num_subtasks[state.episode[r, WORKFLOW]]
+    finish, latest = state.plan[r, 0], state.plan[r, 1]
     horizon = _expected_schedule(problem, features, state, r, finish, latest)
     if out.subtasks.shape[1] > 0:
         for i in range(len(out.subtasks[o])):
-            if i < len(finish):
+            if i < n:
                 slack = float(latest[i] - finish[i])
                 _write_subtask(problem, features, state, out.subtasks[o, i], r, i, slack)
             else:
@@ -334,7 +369,7 @@ def _expected_schedule(
             if state.subtask[r, child, STATUS] == PENDING:
                 begin = latest[child] - features.typical_us[problem.task_type[k, child]]
                 latest[i] = min(latest[i], begin)
-    return horizon
+    return int(horizon)
 
 
 @compiled

@@ -71,15 +71,16 @@ def _fields_at(model: type[pydantic.BaseModel], path: list[str | int]) -> list[s
     """Returns the keys that the record nested at `path` knows."""
     current: Any = model
     for part in path:
-        if isinstance(part, int) or not hasattr(current, "model_fields"):
-            continue
-        if part in current.model_fields:
-            current = _record_in(current.model_fields[part].annotation)
+        fields = getattr(current, "model_fields", {})
+        if part in fields:
+            current = _record_in(fields[part].annotation)
     return list(getattr(current, "model_fields", {}))
 
 
 def _record_in(annotation: Any) -> Any:
     """Finds the settings record inside an annotation such as `Record | None` or `list[Record]`."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.RootModel):
+        return _record_in(annotation.model_fields["root"].annotation)
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,6 +21,8 @@ from orchestai_env.observation import ObservationLayout
 from orchestai_env.reward import RewardWeights
 from orchestai_env.settings import parse_settings
 
+_METADATA: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
+
 
 class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]):
     """OrchestAIEnv over `num_envs` rows: same rules, same arguments, same random numbers.
@@ -29,10 +31,9 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
     ends restarts in the same step; `info["final_obs"]` and `info["final_info"]` hold what ended.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
-        "render_modes": [],
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
+    metadata = _METADATA
+    single_observation_space: gym.spaces.Dict[Any]
+    single_action_space: gym.spaces.Discrete
 
     def __init__(
         self,
@@ -40,8 +41,9 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         dataset: Dataset | str | Path | None = None,
         *,
         split: str = "train",
-        reward_weights: RewardWeights | dict[str, Any] | str | Path | None = None,
+        reward_weights: RewardWeights | Mapping[str, Any] | str | Path | None = None,
         observation: Sequence[str] | None = None,
+        render_mode: str | None = None,
         **rules: Any,
     ) -> None:
         """Builds the environment; see OrchestAIEnv for the arguments.
@@ -50,9 +52,10 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
             ConfigError: an argument is unknown or out of range; the message names it.
             OrchestAIError: the data set cannot be read.
         """
-        if num_envs < 1:
-            raise ConfigError(f"num_envs: expected at least 1, got {num_envs}")
-        self.num_envs = num_envs
+        if render_mode is not None:
+            raise ConfigError(f"render_mode: expected None, got {render_mode!r}")
+        self.render_mode = render_mode
+        self.num_envs = num_envs = _checked_num_envs(num_envs)
         self.dataset = resolve_dataset(dataset, split)
         self.reward_weights = resolve_weights(reward_weights)
         self.rules = parse_settings(rules, EpisodeRules, where="OrchestAI-v0")
@@ -160,6 +163,7 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         rows = self._observe()
         for values in rows.values():
             values[~done] = 0
+        summary: dict[str, npt.NDArray[Any]]
         summary = dict(zip(SUMMARY, self.episodes.summary.T.copy(), strict=True))
         summary["is_success"] = summary["is_success"] > 0
         return {
@@ -168,3 +172,9 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
             "final_info": summary | {f"_{key}": done for key in summary},
             "_final_info": done,
         }
+
+
+def _checked_num_envs(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
+        raise ConfigError(f"num_envs: expected a whole number >= 1, got {given!r}")
+    return int(given)

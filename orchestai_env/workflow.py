@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -204,10 +205,9 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 f"{path}:{number}: expected one JSON object a line, got a line that ends or breaks "
                 f"at column {error.colno} ({error.msg}); repair or remove the line"
             ) from None
-        except (EOFError, OSError, UnicodeDecodeError) as error:
+        except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
             raise DataError(
-                f"{path}:{number + 1}: the file breaks off or is damaged ({error}); "
-                "fetch it again"
+                f"{path}:{number + 1}: the file breaks off or is damaged ({error}); fetch it again"
             ) from None
 
 

@@ -121,8 +121,8 @@ class WorkflowTable:
             workflow = given.topologically_sorted()
             if len(workflow.subtasks) > max_subtasks:
                 raise WorkflowError(
-                    f"workflow {workflow.id!r}: {len(workflow.subtasks)} subtasks, but max_subtasks "
-                    f"is {max_subtasks}; raise it or split the workflow"
+                    f"workflow {workflow.id!r}: {len(workflow.subtasks)} subtasks, but "
+                    f"max_subtasks is {max_subtasks}; raise it or split the workflow"
                 )
             for i, subtask in enumerate(workflow.subtasks):
                 if subtask.type not in known:

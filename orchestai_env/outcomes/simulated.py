@@ -114,6 +114,6 @@ def _statistics(tables: OutcomeTables, success: np.ndarray) -> WorkerStatistics:
     return WorkerStatistics(
         success=success,
         cost_usd=cost.mean(axis=-1),
-        latency_ms=latency_us.mean(axis=-1) / 1000.0,
+        latency_ms=tables.capable * latency_us.mean(axis=-1) / 1000.0,
         cost_upper_usd=np.quantile(cost, 0.95, axis=-1),
     )

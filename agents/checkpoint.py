@@ -1,0 +1,120 @@
+"""Checkpoints: files by which weights travel between phase 1, phase 2 and the benchmark."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from orchestai_env.dataset import Dataset
+from orchestai_env.errors import CheckpointError, MissingFileError
+
+PHASE1_KEYS = (
+    "epoch",
+    "model_state_dict",
+    "optimizer_state_dict",
+    "val_loss",
+    "config",
+    "policy_state_dict",
+    "policy_kwargs",
+)
+"""Keys of a phase-1 checkpoint (.pth)."""
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file aside and renames it, so that the old one stays until the new one is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def vocabulary(dataset: Dataset) -> dict[str, list[str]]:
+    """Returns what a policy's input columns mean: worker order and task types."""
+    return {"workers": list(dataset.pool.names), "task_types": list(dataset.task_types)}
+
+
+def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
+    """Reads a phase-1 checkpoint.
+
+    Args:
+        path: written by supervised.train_phase1.
+        dataset: refuses a checkpoint of other task types.
+    Raises:
+        MissingFileError: there is no such file.
+        CheckpointError: the file is broken, no phase-1 checkpoint, or of another vocabulary.
+    """
+    _check_exists(path)
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken or foreign file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+    missing = set(PHASE1_KEYS) - set(data) if isinstance(data, dict) else set(PHASE1_KEYS)
+    if missing:
+        raise CheckpointError(
+            f"{path}: expected a phase-1 checkpoint, but the keys {sorted(missing)} are missing"
+        )
+    if dataset is not None:
+        _check_vocabulary(path, data["config"]["vocabulary"], vocabulary(dataset))
+    checkpoint: dict[str, Any] = data
+    return checkpoint
+
+
+def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads a policy's weights and constructor arguments from a phase-1 .pth or an SB3 zip.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CheckpointError: the file is broken, or belongs to another vocabulary.
+    """
+    _check_exists(path)
+    if path.suffix != ".zip":
+        data = read_phase1(path, dataset)
+        return data["policy_state_dict"], data["policy_kwargs"]
+    try:
+        data, params, _ = load_from_zip_file(path, device="cpu")
+    except (ValueError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be read as a model of SB3 ({reason})") from None
+    if not data or "policy" not in params:
+        raise CheckpointError(f"{path}: the zip holds no policy of SB3")
+    return params["policy"], dict(data.get("policy_kwargs") or {})
+
+
+def load_policy_state(policy: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
+    """Loads weights into a policy.
+
+    Raises:
+        CheckpointError: their shapes differ; the message names the first.
+    """
+    try:
+        policy.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path}: its network does not fit this environment ({reason}); use a checkpoint "
+            "trained with the same task types, observation and policy settings"
+        ) from None
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such checkpoint; check the path")
+
+
+def _check_vocabulary(path: Path, found: Any, expected: dict[str, list[str]]) -> None:
+    for what, names in expected.items():
+        if list(found.get(what, [])) != names:
+            raise CheckpointError(
+                f"{path}: trained for {what} {list(found.get(what, []))}, "
+                f"but the data has {names}; train it for this data"
+            )

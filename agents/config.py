@@ -1,0 +1,227 @@
+"""Settings of experiments: one record per section of a YAML file in configs/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+
+from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
+from orchestai_env.episodes import EpisodeRules
+from orchestai_env.errors import ConfigError, unknown_name
+from orchestai_env.reward import RewardWeights
+from orchestai_env.settings import load_yaml
+from orchestai_env.workers import WorkerPool
+
+Count = Annotated[int, pydantic.Field(ge=1)]
+NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Section(pydantic.BaseModel):
+    """A section of settings: frozen, and unknown keys are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class PlannerSettings(Section):
+    """What plans the workflows; the data set's annotated plans, for now."""
+
+    max_subtasks: Count = 20
+    """Padded number of subtasks; longer workflows are refused."""
+
+
+class SystemSettings(Section):
+    """Rules of execution and the machine."""
+
+    max_parallel_tasks: Count = 5
+    """Calls of one workflow that run at once."""
+    max_attempts: Count = 3
+    """Calls that may fail before a subtask has failed."""
+    on_failure: Literal["abort", "continue"] = "abort"
+    """What happens when a subtask has failed."""
+    cost_budget_usd: Positive | None = None
+    """Most that a workflow may spend [USD]; null = no limit."""
+    deadline_ms: Positive | None = None
+    """Time at which an unfinished workflow fails [ms]; null = none."""
+    device: Device = "auto"
+    """Where networks are trained; auto = a GPU when there is one."""
+    num_threads: Count = 1
+    """Threads of torch on the CPU; small networks run fastest on one."""
+
+
+class Phase1Settings(Section):
+    """Supervised pretraining: behaviour cloning of expert decisions."""
+
+    batch_size: Count = 32
+    learning_rate: Positive = 1.0e-4
+    num_epochs: Count = 50
+    lambda_dag: NonNegative = 0.3
+    """Weight of the DAG term in the loss of a learned planner; cloning has no such term."""
+    train_data_size: Count = 300
+    """Base workflows of the built-in training data."""
+    synthetic_augmentations: Annotated[int, pydantic.Field(ge=0)] = 1000
+    """Variants of them that are added."""
+    expert_workflows: Count = 4000
+    """Most training workflows that the expert plays."""
+    random_share: Share = 0.3
+    """Share of the expert's roll-out steps that take a random worker, so that states after a
+    failure are seen; labels are always the expert's."""
+    label_temperature: Positive = 1.0
+    """Targets are softmax(hindsight utility / this), in units of reward; small = one-hot."""
+    entropy_coef: NonNegative = 0.01
+    """Bonus for the entropy of the cloned policy, so that PPO can still explore."""
+    max_grad_norm: Positive = 1.0
+    validation_share: Share = 0.2
+    """Share of the played workflows that is held out of training for early stopping."""
+    patience: Count = 8
+    """Epochs without a lower validation loss before training stops."""
+
+
+class Phase2Settings(Section):
+    """PPO fine-tuning in the environment."""
+
+    algorithm: Literal["PPO"] = "PPO"
+    learning_rate: Positive = 3.0e-5
+    num_episodes: Count = 1000
+    """Episodes to train for, counted over all environments; see total_timesteps."""
+    max_steps_per_episode: Count = 50
+    gamma: Share = 0.99
+    epsilon: Positive = 0.2
+    """Clip range of PPO."""
+    alpha: NonNegative = 10.0
+    """Reward of a workflow's success, where no profile is chosen."""
+    beta: NonNegative = 0.1
+    """Charge per USD, where no profile is chosen."""
+    gamma_latency: NonNegative = 0.01
+    """Charge per ms, where no profile is chosen."""
+    shaped_reward: NonNegative = 0.1
+    """Reward of a subtask's success, where no profile is chosen."""
+    total_timesteps: Count | None = None
+    """Steps to train for, over all environments; null = as many as num_episodes take."""
+    num_envs: Count = 8
+    """Episodes that run side by side."""
+    n_steps: Count = 128
+    """Steps of each environment per roll-out."""
+    batch_size: Count = 256
+    n_epochs: Count = 10
+    gae_lambda: Share = 0.95
+    ent_coef: NonNegative = 0.01
+    vf_coef: NonNegative = 0.5
+    max_grad_norm: Positive = 0.5
+    learning_rate_schedule: Literal["constant", "linear"] = "constant"
+    normalize_reward: bool = False
+    """Divide rewards by the spread of a random agent's returns; the critic learns better then."""
+    num_evaluations: Count = 10
+    """Evaluations on validation workflows during training; the best checkpoint is kept."""
+    evaluation_workflows: Count = 1000
+    """Validation workflows, and as many training ones, per evaluation."""
+
+
+class PolicySettings(Section):
+    """The network that phase 1 clones and phase 2 trains."""
+
+    hidden: Count = 64
+    """Width of the hidden layers."""
+
+
+class TrainingSettings(Section):
+    """Both phases."""
+
+    phase1_supervised: Phase1Settings = Phase1Settings()
+    phase2_rl: Phase2Settings = Phase2Settings()
+    policy: PolicySettings = PolicySettings()
+
+
+class BenchmarkSettings(Section):
+    """What `python -m agents.benchmark` compares, and how surely."""
+
+    profiles: dict[str, str] = {}
+    """Reward profiles to compare under: name -> YAML file, relative to this one."""
+    num_seeds: Count = 5
+    """Seeds of every trained or tuned agent."""
+    workflows: Count = 10000
+    """Test workflows, and as many training ones, of the point estimates."""
+    replicates: Annotated[int, pydantic.Field(ge=2)] = 200
+    """Resamplings of queries and seeds behind the intervals."""
+    replicate_workflows: Count = 4000
+    """Workflows composed anew per resampling."""
+    table_workflows: Count = 3000
+    """Training workflows that the table baselines are tuned on."""
+    num_jobs: Count = 2
+    """Trainings that run side by side."""
+
+
+class ExperimentSettings(Section):
+    """One experiment: workers, data, rules, training and benchmark."""
+
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    worker_models: WorkerPool | None = None
+    """The pool; null = the built-in one, for simulated data."""
+    source: RecordedSourceSettings | None = None
+    """Recorded outcomes to import; null = the built-in simulated data."""
+    planner: PlannerSettings = PlannerSettings()
+    system: SystemSettings = SystemSettings()
+    training: TrainingSettings = TrainingSettings()
+    benchmark: BenchmarkSettings = BenchmarkSettings()
+
+    def rules(self) -> EpisodeRules:
+        """Returns the rules of an episode."""
+        return EpisodeRules(
+            max_attempts=self.system.max_attempts,
+            max_parallel_tasks=self.system.max_parallel_tasks,
+            on_failure=self.system.on_failure,
+            cost_budget_usd=self.system.cost_budget_usd,
+            deadline_ms=self.system.deadline_ms,
+            max_steps=self.training.phase2_rl.max_steps_per_episode,
+        )
+
+    def default_weights(self) -> RewardWeights:
+        """Returns the weights that phase2_rl states, per USD and ms."""
+        stated = self.training.phase2_rl
+        return RewardWeights(
+            success_weight=stated.alpha,
+            cost_weight=stated.beta,
+            latency_weight=stated.gamma_latency,
+            shaping_weight=stated.shaped_reward,
+        )
+
+
+def load_experiment(path: str | Path) -> ExperimentSettings:
+    """Reads an experiment's YAML file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        ConfigError: a key is unknown, mistyped or out of range.
+    """
+    return load_yaml(path, ExperimentSettings)
+
+
+def profile_weights(config: ExperimentSettings, path: Path, profile: str | None) -> RewardWeights:
+    """Returns the reward weights of a profile, or those that phase2_rl states where None.
+
+    Args:
+        config: the experiment.
+        path: its file; profile files are named relative to it.
+        profile: a key of benchmark.profiles.
+    Raises:
+        ConfigError: there is no such profile.
+        MissingFileError: its file is missing.
+    """
+    if profile is None:
+        return config.default_weights()
+    if profile not in config.benchmark.profiles:
+        raise ConfigError(
+            f"{path}: " + unknown_name("profile", profile, config.benchmark.profiles)
+        )
+    return load_yaml(path.parent / config.benchmark.profiles[profile], RewardWeights)
+
+
+def save_resolved(config: ExperimentSettings, path: Path) -> None:
+    """Writes the settings with every default filled in."""
+    data = config.model_dump(mode="json")
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,160 @@
+"""Experiment: what every training command needs, from its command line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from agents.agent import Setting
+from agents.config import ExperimentSettings, load_experiment, profile_weights, save_resolved
+from orchestai_env.dataset import Dataset
+from orchestai_env.datasets.builtin import builtin_dataset
+from orchestai_env.datasets.folder import load_dataset
+from orchestai_env.errors import ConfigError
+from orchestai_env.reward import RewardWeights
+from orchestai_env.settings import parse_settings
+
+_PACKAGES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Settings, data and choices of one run of a command."""
+
+    config: ExperimentSettings
+    config_path: Path
+    data: Path | None
+    """Folder of an imported data set; None = the built-in data."""
+    output_dir: Path
+    profile: str | None
+    seed: int
+    device: str
+    """cpu or cuda."""
+    weights: RewardWeights
+
+    def dataset(self, split: str) -> Dataset:
+        """Returns a split of the data."""
+        return experiment_dataset(self.config, self.data, split)
+
+    def setting(self, split: str, max_workflows: int | None = None) -> Setting:
+        """Returns the decision problem of a split, with at most so many workflows."""
+        dataset = self.dataset(split)
+        if max_workflows is not None:
+            dataset = dataset.first(max_workflows)
+        return Setting(dataset=dataset, rules=self.config.rules(), weights=self.weights)
+
+    def prepare_output(self) -> None:
+        """Makes the output folder and writes what the run was made with."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        save_resolved(self.config, self.output_dir / "config.yaml")
+        about = {
+            "profile": self.profile,
+            "reward_weights": self.weights.model_dump(),
+            "seed": self.seed,
+            "device": self.device,
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in _PACKAGES},
+        }
+        (self.output_dir / "run.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def experiment_dataset(config: ExperimentSettings, data: Path | None, split: str) -> Dataset:
+    """Returns a split of an imported data set, or of the built-in one where `data` is None.
+
+    Raises:
+        ConfigError: the settings name recorded outcomes, but no folder is given.
+        OrchestAIError: the folder cannot be read.
+    """
+    max_subtasks = config.planner.max_subtasks
+    if data is not None:
+        return load_dataset(data, split, max_subtasks)
+    if config.source is not None:
+        raise ConfigError(
+            f"source {config.source.source!r} is recorded data: import it with "
+            "`orchestai import-recorded`, then pass its folder as --data"
+        )
+    phase1 = config.training.phase1_supervised
+    sizes = {}
+    if split == "train":
+        sizes = {
+            "num_workflows": phase1.train_data_size,
+            "synthetic_augmentations": phase1.synthetic_augmentations,
+        }
+    return builtin_dataset(
+        split, pool=config.worker_models, seed=config.seed, max_subtasks=max_subtasks, **sizes
+    )
+
+
+def experiment_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser with the options that all training commands share."""
+    parser = argparse.ArgumentParser(prog=f"python -m {prog}", description=description)
+    add = parser.add_argument
+    add("--config", type=Path, default=Path("configs/default.yaml"), help="settings (YAML)")
+    add("--data", type=Path, help="folder of an imported data set; built-in data without it")
+    add("--output_dir", type=Path, required=True, help="run folder: checkpoints, logs, results")
+    add("--profile", help="reward profile of the settings; the weights of phase2_rl without it")
+    add("--seed", type=int, help="seed of this run; that of the settings without it")
+    add("--device", choices=("auto", "cpu", "cuda"), help="where to train; see system.device")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def read_experiment(
+    args: argparse.Namespace, config: ExperimentSettings | None = None
+) -> Experiment:
+    """Builds the experiment that parsed options name, and sets torch's threads.
+
+    Raises:
+        OrchestAIError: the settings, the profile or the device are wrong.
+    """
+    config = config or load_experiment(args.config)
+    torch.set_num_threads(config.system.num_threads)
+    return Experiment(
+        config=config,
+        config_path=args.config,
+        data=args.data,
+        output_dir=args.output_dir,
+        profile=args.profile,
+        seed=config.seed if args.seed is None else args.seed,
+        device=choose_device(args.device or config.system.device),
+        weights=profile_weights(config, args.config, args.profile),
+    )
+
+
+def choose_device(name: str) -> str:
+    """Returns cpu or cuda; auto takes a GPU when there is one.
+
+    Raises:
+        ConfigError: cuda was asked for, but there is no usable GPU.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: cuda was asked for, but torch finds no GPU; use auto or cpu")
+    return name
+
+
+def with_overrides(
+    config: ExperimentSettings, section: str, values: Mapping[str, object]
+) -> ExperimentSettings:
+    """Returns the settings with values of a training section replaced.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    data = config.model_dump()
+    data["training"][section] |= values
+    return parse_settings(data, ExperimentSettings, where="command line")
+
+
+def seeds_of(config: ExperimentSettings) -> Sequence[int]:
+    """Returns the seeds of a benchmark."""
+    return range(config.seed, config.seed + config.benchmark.num_seeds)
