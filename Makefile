@@ -53,7 +53,7 @@ real: $(STAMP) ## compare all agents on recorded outcomes: make real DATA=FOLDER
 		--output_dir runs/real $(if $(QUICK),--quick)
 
 bench: $(STAMP) ## measure import time and environment steps per second
-	$(BIN)/python tests/bench.py
+	$(BIN)/python benchmarks/environment.py
 
 clean: ## remove caches and build outputs; .venv and runs stay
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \

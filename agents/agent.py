@@ -24,11 +24,11 @@ class Agent(Protocol):
 
     def predict(
         self,
-        observation: Obs,
+        observation: Any,  # an Obs; SB3 states a dict
         state: State = None,
         episode_start: npt.NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[Actions, State]:
+    ) -> tuple[npt.NDArray[Any], State]:
         """Returns int64 (m,) workers and the next recurrent state."""
 
 
@@ -62,7 +62,8 @@ class ObservationReader:
 
     def task_type(self, observation: Obs) -> npt.NDArray[np.int64]:
         """Returns int64 (m,): task type of the current subtask."""
-        return self.current(observation)[:, self._types].argmax(axis=1)
+        task_type: npt.NDArray[np.int64] = self.current(observation)[:, self._types].argmax(axis=1)
+        return task_type
 
     def attempt(self, observation: Obs) -> npt.NDArray[np.int64]:
         """Returns int64 (m,): failed calls of the current subtask so far."""

@@ -24,7 +24,6 @@ from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.errors import ConfigError
-from orchestai_env.workers import WorkerPool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ def prepare_data(benchmark: Benchmark, data: Path | None) -> Path | None:
     Raises:
         OrchestAIError: the data is missing or malformed.
     """
-    source = benchmark.config.source
+    source, pool = benchmark.config.source, benchmark.config.worker_models
     if source is None:
         if data is not None:
             raise ConfigError(
@@ -74,7 +73,7 @@ def prepare_data(benchmark: Benchmark, data: Path | None) -> Path | None:
     folder = data
     if not (data / DESCRIPTION).is_file():
         folder = benchmark.output_dir / "data"
-        pool = benchmark.config.worker_models or WorkerPool(())
+        assert pool is not None  # ExperimentSettings refuses a source without workers
         print(describe_import(import_recorded(data, source, pool, folder)))
     predict = Job("supervised.predict_success", ("--data", str(folder)), folder / PREDICTIONS)
     run_jobs([predict], num_jobs=1, title="success predictor")
@@ -140,7 +139,9 @@ def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
     write_whole(benchmark.output_dir / "summary.json", lambda path: path.write_text(text))
     for profile in benchmark.profiles:
         curves = [benchmark.run_dir(profile, seed) for seed in seeds_of(benchmark.config)]
-        plot_learning_curves(benchmark.output_dir / f"learning_curve_{profile}.png", curves, profile)
+        plot_learning_curves(
+            benchmark.output_dir / f"learning_curve_{profile}.png", curves, profile
+        )
         plot_cost_success(
             benchmark.output_dir / f"cost_success_{profile}.png", found[profile], profile
         )

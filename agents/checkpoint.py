@@ -47,7 +47,7 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
 
     Args:
         path: written by supervised.train_phase1.
-        dataset: refuses a checkpoint of other task types.
+        dataset: refuses a checkpoint of other workers or task types.
     Raises:
         MissingFileError: there is no such file.
         CheckpointError: the file is broken, no phase-1 checkpoint, or of another vocabulary.
@@ -64,7 +64,9 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
             f"{path}: expected a phase-1 checkpoint, but the keys {sorted(missing)} are missing"
         )
     if dataset is not None:
-        _check_vocabulary(path, data["config"]["vocabulary"], vocabulary(dataset))
+        config = data["config"]
+        found = config.get("vocabulary") if isinstance(config, dict) else None
+        _check_vocabulary(path, found, vocabulary(dataset))
     checkpoint: dict[str, Any] = data
     return checkpoint
 
@@ -81,13 +83,14 @@ def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], d
         data = read_phase1(path, dataset)
         return data["policy_state_dict"], data["policy_kwargs"]
     try:
-        data, params, _ = load_from_zip_file(path, device="cpu")
+        found, params, _ = load_from_zip_file(path, device="cpu")
     except (ValueError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: cannot be read as a model of SB3 ({reason})") from None
-    if not data or "policy" not in params:
+    weights: Any = params.get("policy")
+    if not found or not isinstance(weights, dict):
         raise CheckpointError(f"{path}: the zip holds no policy of SB3")
-    return params["policy"], dict(data.get("policy_kwargs") or {})
+    return weights, dict(found.get("policy_kwargs") or {})
 
 
 def load_policy_state(policy: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
@@ -113,8 +116,9 @@ def _check_exists(path: Path) -> None:
 
 def _check_vocabulary(path: Path, found: Any, expected: dict[str, list[str]]) -> None:
     for what, names in expected.items():
-        if list(found.get(what, [])) != names:
+        trained = found.get(what) if isinstance(found, dict) else None
+        if trained != names:
             raise CheckpointError(
-                f"{path}: trained for {what} {list(found.get(what, []))}, "
+                f"{path}: trained for {what} {trained}, "
                 f"but the data has {names}; train it for this data"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,7 @@ class _Comparison:
         setting = dataclasses.replace(self.settings[split], dataset=dataset)
         found = [
             outcomes.summary()
-            for outcomes in evaluate_seeds(
-                self.agents[name], setting, seed=self.plan.config.seed
-            )
+            for outcomes in evaluate_seeds(self.agents[name], setting, seed=self.plan.config.seed)
         ]
         means: dict[str, Any] = {
             key: float(np.mean([summary[key] for summary in found])) for key in found[0]
@@ -132,16 +130,18 @@ def compare(plan: ComparisonPlan) -> dict[str, Any]:
     """
     names = [*BUILDERS, *(foreign_builder(text)[0] for text in plan.foreign)]
     count = plan.config.benchmark.replicates
+    _Comparison(plan)  # what is wrong shows here in one line, not as a broken worker process
     context = multiprocessing.get_context("spawn")
     summary: dict[str, Any] = {name: {} for name in names}
     values = {split: {name: np.zeros(count) for name in names} for split in SPLITS}
     with ProcessPoolExecutor(
         plan.config.benchmark.num_jobs, context, _start_process, (plan,)
     ) as pool:
-        points = [pool.submit(_points, name, split) for name in names for split in SPLITS]
-        draws = [pool.submit(_replicate, split, i) for split in SPLITS for i in range(count)]
+        futures: list[Future[Any]] = []
+        futures += [pool.submit(_points, name, split) for name in names for split in SPLITS]
+        futures += [pool.submit(_replicate, split, i) for split in SPLITS for i in range(count)]
         title = f"evaluating, profile {plan.profile}"
-        for future in track(as_completed(points + draws), title, len(points) + len(draws)):
+        for future in track(as_completed(futures), title, len(futures)):
             found = future.result()
             if isinstance(found[1], str):
                 summary[found[0]][found[1]] = found[2]
@@ -160,8 +160,7 @@ def _add_intervals(summary: dict[str, Any], replicates: dict[str, Replicates]) -
             summary[name][split]["ci95"] = list(found.interval(name))
         if name != REFERENCE:
             difference = (
-                summary[name]["test"]["return_mean"]
-                - summary[REFERENCE]["test"]["return_mean"]
+                summary[name]["test"]["return_mean"] - summary[REFERENCE]["test"]["return_mean"]
             )
             paired[name] = {
                 "minus": REFERENCE,
@@ -169,5 +168,3 @@ def _add_intervals(summary: dict[str, Any], replicates: dict[str, Replicates]) -
                 "ci95": list(replicates["test"].difference(name, REFERENCE)),
             }
     summary["paired"] = paired
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 import yaml
@@ -169,6 +169,14 @@ class ExperimentSettings(Section):
     training: TrainingSettings = TrainingSettings()
     benchmark: BenchmarkSettings = BenchmarkSettings()
 
+    @pydantic.model_validator(mode="after")
+    def _source_has_workers(self) -> Self:
+        if self.source is not None and self.worker_models is None:
+            raise ValueError(
+                "worker_models: a list of workers is required beside `source`; name models of it"
+            )
+        return self
+
     def rules(self) -> EpisodeRules:
         """Returns the rules of an episode."""
         return EpisodeRules(
@@ -215,9 +223,7 @@ def profile_weights(config: ExperimentSettings, path: Path, profile: str | None)
     if profile is None:
         return config.default_weights()
     if profile not in config.benchmark.profiles:
-        raise ConfigError(
-            f"{path}: " + unknown_name("profile", profile, config.benchmark.profiles)
-        )
+        raise ConfigError(f"{path}: " + unknown_name("profile", profile, config.benchmark.profiles))
     return load_yaml(path.parent / config.benchmark.profiles[profile], RewardWeights)
 
 

@@ -9,6 +9,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,9 +18,10 @@ from agents.config import ExperimentSettings, load_experiment, profile_weights, 
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.folder import load_dataset
-from orchestai_env.errors import ConfigError
+from orchestai_env.errors import ConfigError, UnknownWorkerError, unknown_name
 from orchestai_env.reward import RewardWeights
 from orchestai_env.settings import parse_settings
+from orchestai_env.workers import WorkerPool
 
 _PACKAGES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
 
@@ -51,7 +53,12 @@ class Experiment:
         return Setting(dataset=dataset, rules=self.config.rules(), weights=self.weights)
 
     def prepare_output(self) -> None:
-        """Makes the output folder and writes what the run was made with."""
+        """Makes the output folder and writes what the run was made with.
+
+        Raises:
+            ConfigError: there is a file in its place.
+        """
+        check_output_dir(self.output_dir)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         save_resolved(self.config, self.output_dir / "config.yaml")
         about = {
@@ -70,19 +77,23 @@ def experiment_dataset(config: ExperimentSettings, data: Path | None, split: str
     """Returns a split of an imported data set, or of the built-in one where `data` is None.
 
     Raises:
-        ConfigError: the settings name recorded outcomes, but no folder is given.
+        ConfigError: the settings name recorded outcomes, but no folder is given; or the folder has
+            other workers than the settings.
+        UnknownWorkerError: the settings name a worker that the folder does not have.
         OrchestAIError: the folder cannot be read.
     """
     max_subtasks = config.planner.max_subtasks
     if data is not None:
-        return load_dataset(data, split, max_subtasks)
+        dataset = load_dataset(data, split, max_subtasks)
+        _check_workers(config.worker_models, dataset.pool, data)
+        return dataset
     if config.source is not None:
         raise ConfigError(
             f"source {config.source.source!r} is recorded data: import it with "
             "`orchestai import-recorded`, then pass its folder as --data"
         )
     phase1 = config.training.phase1_supervised
-    sizes = {}
+    sizes: dict[str, Any] = {}
     if split == "train":
         sizes = {
             "num_workflows": phase1.train_data_size,
@@ -90,6 +101,22 @@ def experiment_dataset(config: ExperimentSettings, data: Path | None, split: str
         }
     return builtin_dataset(
         split, pool=config.worker_models, seed=config.seed, max_subtasks=max_subtasks, **sizes
+    )
+
+
+def _check_workers(wanted: WorkerPool | None, found: WorkerPool, data: Path) -> None:
+    """Refuses settings whose workers are not those of an imported data set."""
+    if wanted is None or wanted.names == found.names:
+        return
+    for name in wanted.names:
+        if name not in found.names:
+            raise UnknownWorkerError(
+                f"worker_models: {data}: {unknown_name('worker', name, found.names)}; import the "
+                "data again with these workers"
+            )
+    raise ConfigError(
+        f"worker_models: expected the workers of {data} in their order, {', '.join(found.names)}, "
+        f"got {', '.join(wanted.names)}; import the data again with these workers"
     )
 
 
@@ -116,6 +143,8 @@ def read_experiment(
         OrchestAIError: the settings, the profile or the device are wrong.
     """
     config = config or load_experiment(args.config)
+    if args.seed is not None and args.seed < 0:
+        raise ConfigError(f"--seed: expected a whole number >= 0, got {args.seed}")
     torch.set_num_threads(config.system.num_threads)
     return Experiment(
         config=config,
@@ -127,6 +156,16 @@ def read_experiment(
         device=choose_device(args.device or config.system.device),
         weights=profile_weights(config, args.config, args.profile),
     )
+
+
+def check_output_dir(path: Path) -> None:
+    """Refuses a run folder that is a file.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--output_dir {path}: expected a folder, got a file; name another")
 
 
 def choose_device(name: str) -> str:

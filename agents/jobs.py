@@ -39,8 +39,8 @@ def run_jobs(jobs: Sequence[Job], *, num_jobs: int, title: str) -> None:
     """Runs the jobs whose results are not there, `num_jobs` at a time, in an order that suits.
 
     Raises:
-        JobError: a command failed; the message has its last line and the path of its log. The
-            results of the other jobs stay, and the next call takes them up.
+        JobError: a command failed; the message has its last line and the path of its log. Jobs
+            that run are finished, no other is started; the next call takes their results up.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn()) as progress:
@@ -49,9 +49,13 @@ def run_jobs(jobs: Sequence[Job], *, num_jobs: int, title: str) -> None:
             futures: dict[Job, Future[None]] = {}
             for job in jobs:  # a job comes after the one it waits for, so waiting cannot lock
                 futures[job] = pool.submit(_run, job, futures.get(job.after) if job.after else None)
-            for future in as_completed(futures.values()):
-                future.result()
-                progress.advance(bar)
+            try:
+                for future in as_completed(futures.values()):
+                    future.result()
+                    progress.advance(bar)
+            except BaseException:  # Ctrl-C too: start none of the jobs that wait
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 def _run(job: Job, needed: Future[None] | None) -> None:

@@ -14,7 +14,14 @@ from agents.evaluate import evaluate
 
 BEST, LAST, CURVE = "phase2_best.zip", "phase2_last.zip", "curve.csv"
 """Files of a phase-2 run folder."""
-CURVE_COLUMNS = ("step", "validation_return", "train_return", "success_rate", "cost_usd", "latency_s")
+CURVE_COLUMNS = (
+    "step",
+    "validation_return",
+    "train_return",
+    "success_rate",
+    "cost_usd",
+    "latency_s",
+)
 
 
 class ValidationCallback(BaseCallback):
@@ -67,7 +74,7 @@ class ValidationCallback(BaseCallback):
         found = evaluate(self.model.policy, self._validation, seed=self._seed).summary()
         train = evaluate(self.model.policy, self._train, seed=self._seed).summary()
         row = {
-            "step": self.num_timesteps,
+            "step": self.model.num_timesteps,
             "validation_return": found["return_mean"],
             "train_return": train["return_mean"],
             "success_rate": found["success_rate"],
@@ -79,7 +86,7 @@ class ValidationCallback(BaseCallback):
         for name, value in row.items():
             if name != "step":
                 self.logger.record(f"eval/{name}", value)
-        self.logger.dump(self.num_timesteps)
+        self.logger.dump(self.model.num_timesteps)
         if row["validation_return"] > self.best["validation_return"]:
             self.best = row
             write_whole(self._dir / BEST, self.model.save)
@@ -87,15 +94,24 @@ class ValidationCallback(BaseCallback):
 
 
 class StopAfterEpisodes(BaseCallback):
-    """Ends training after so many episodes, counted over all environments; None = never."""
+    """Ends training after so many episodes, counted over all environments; None = never.
+
+    The roll-out that reaches the number is finished and learned from. The count is saved with the
+    model, so a resumed run goes on with it.
+    """
 
     def __init__(self, episodes: int | None) -> None:
         """Sets the number of episodes."""
         super().__init__()
-        self._left = episodes
+        self._episodes = episodes
+        self._is_done = False
+
+    def _on_rollout_start(self) -> None:
+        self._is_done = self._episodes is not None and self.model._episode_num >= self._episodes
 
     def _on_step(self) -> bool:
-        if self._left is None:
-            return True
-        self._left -= int(self.locals["dones"].sum())
-        return self._left > 0
+        if self._is_done:
+            self.model.num_timesteps -= self.training_env.num_envs  # a step not learned from
+            return False
+        self.model._episode_num += int(self.locals["dones"].sum())
+        return True

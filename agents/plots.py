@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 
 from agents.phase2_callbacks import CURVE
 from agents.registry import PHASE2, SCRATCH
+from agents.tune_tables import TABLES
 
 # Okabe and Ito, "Color Universal Design" (2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -25,6 +27,8 @@ _MARKERS = "osD^vP*X<>"
 
 def plot_learning_curves(path: Path, run_dirs: Sequence[Path], profile: str) -> None:
     """Draws validation and training returns over steps: mean over seeds and their range.
+
+    The dashed line is the escalation table on the same validation workflows.
 
     Args:
         path: PNG to write.
@@ -38,6 +42,10 @@ def plot_learning_curves(path: Path, run_dirs: Sequence[Path], profile: str) -> 
         for column, style in (("validation_return", "-"), ("train_return", ":")):
             side = "validation" if style == "-" else "training"
             _draw_band(axes, curves, column, colour, style, f"{label}, {side} queries")
+    table = [_table_return(run_dir / TABLES) for run_dir in run_dirs]
+    axes.axhline(
+        float(np.mean(table)), color="#000000", linestyle="--", label="escalation table, validation"
+    )
     axes.set(
         xlabel="environment steps", ylabel="mean return", title=f"Learning curve, profile {profile}"
     )
@@ -45,6 +53,10 @@ def plot_learning_curves(path: Path, run_dirs: Sequence[Path], profile: str) -> 
     axes.legend(loc="lower right", fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _table_return(path: Path) -> float:
+    return float(json.loads(path.read_text())["escalation_return"]["validation"])
 
 
 def _read_curve(path: Path) -> dict[str, np.ndarray]:

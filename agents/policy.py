@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from orchestai_env.errors import CheckpointError
 
+
 class PlanExtractor(BaseFeaturesExtractor):
     """Turns the observation into one row: the state first, then every worker's features.
 
@@ -86,19 +87,22 @@ class WorkerScorer(nn.Module):
     def forward_actor(self, features: Tensor) -> Tensor:
         """Returns float32 (B, W * hidden)."""
         state, workers = self._parts(features)
-        joint = self.actor_joint(self.actor_state(state).unsqueeze(1) + self.actor_worker(workers))
+        joint: Tensor = self.actor_joint(
+            self.actor_state(state).unsqueeze(1) + self.actor_worker(workers)
+        )
         return joint.flatten(1)
 
     def forward_critic(self, features: Tensor) -> Tensor:
         """Returns float32 (B, hidden)."""
         state, workers = self._parts(features)
-        return self.critic_joint(torch.cat([state, self.critic_worker(workers).mean(1)], dim=1))
+        joint = torch.cat([state, self.critic_worker(workers).mean(1)], dim=1)
+        value: Tensor = self.critic_joint(joint)
+        return value
 
     def _parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
         workers = features[:, self._split :]
-        return features[:, : self._split], workers.unflatten(
-            1, (self._num_workers, self._worker_width)
-        )
+        shape = (-1, self._num_workers, self._worker_width)
+        return features[:, : self._split], workers.reshape(shape)
 
 
 class SharedHead(nn.Module):
@@ -112,7 +116,9 @@ class SharedHead(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """Returns the logits."""
-        return self.score(latent.unflatten(1, (self._num_workers, -1))).squeeze(-1)
+        workers = latent.reshape(len(latent), self._num_workers, -1)
+        logits: Tensor = self.score(workers).squeeze(-1)
+        return logits
 
 
 class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
@@ -159,17 +165,19 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
         self.action_net = SharedHead(int(self.action_space.n), self._hidden)
         self.action_net.apply(lambda module: self.init_weights(module, gain=0.01))
         self.optimizer = self.optimizer_class(
-            self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
+            self.parameters(),
+            lr=lr_schedule(1),  # type: ignore[call-arg]
+            **self.optimizer_kwargs,
         )
 
     def forward(
-        self, obs: PyTorchObs, deterministic: bool = False, action_masks: Any = None
+        self, obs: Any, deterministic: bool = False, action_masks: Any = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns actions, values and log-probabilities."""
         return super().forward(obs, deterministic, _mask(obs, action_masks))
 
     def evaluate_actions(
-        self, obs: PyTorchObs, actions: Tensor, action_masks: Any = None
+        self, obs: Any, actions: Tensor, action_masks: Any = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns values, log-probabilities and entropies of given actions."""
         return super().evaluate_actions(obs, actions, _mask(obs, action_masks))

@@ -47,12 +47,8 @@ BUILDERS: Mapping[str, Build] = {
     "bc": lambda context: load_cloned_policy(
         context.run_dir / PHASE1 / "phase1_best.pth", context.setting
     ),
-    "bc-ppo": lambda context: load_ppo_policy(
-        context.run_dir / PHASE2 / LAST, context.setting
-    ),
-    "ppo": lambda context: load_ppo_policy(
-        context.run_dir / SCRATCH / LAST, context.setting
-    ),
+    "bc-ppo": lambda context: load_ppo_policy(context.run_dir / PHASE2 / LAST, context.setting),
+    "ppo": lambda context: load_ppo_policy(context.run_dir / SCRATCH / LAST, context.setting),
     "hindsight": lambda context: HindsightAgent(context.setting),
 }
 """Name -> builder, in the order of the report. hindsight knows the outcomes: a bound.
@@ -108,6 +104,10 @@ def load_ppo_policy(path: Path, setting: Setting) -> Agent:
     return agent
 
 
+_SUMMARY_KEYS = ("paired", "profiles")
+"""Keys of summary.json beside the agents' names."""
+
+
 def foreign_builder(text: str) -> tuple[str, Build]:
     """Reads `name=path.zip` or `name=package.module:factory` of the option --agent.
 
@@ -115,20 +115,23 @@ def foreign_builder(text: str) -> tuple[str, Build]:
 
     Raises:
         ConfigError: the text has another form, the name is taken, or there is no such factory.
+        MissingFileError: there is no such zip.
     """
     name, _, where = text.partition("=")
     if not name or not where:
         raise ConfigError(
             f"--agent: expected name=path.zip or name=package.module:factory, got {text!r}"
         )
-    if name in BUILDERS:
+    if name in (*BUILDERS, *_SUMMARY_KEYS):
         raise ConfigError(f"--agent: the name {name!r} is taken; choose another")
     if where.endswith(".zip"):
+        if not Path(where).is_file():
+            raise MissingFileError(f"--agent {name}: {where}: no such checkpoint; check the path")
         return name, lambda context: load_ppo_policy(Path(where), context.setting)
     module_name, _, attribute = where.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # the last two: empty or relative names
         raise ConfigError(f"--agent {name}: cannot import {module_name!r} ({error})") from None
     factory = getattr(module, attribute, None)
     if not callable(factory):

@@ -32,7 +32,7 @@ NOTES = {
 
 def agent_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Returns a row of text per agent, in the order of COLUMNS."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, found in results.items():
         if name == "paired":
             continue
@@ -82,8 +82,8 @@ def write_report(
         f"{benchmark.num_seeds} seeds. Returns are means over {benchmark.workflows} workflows; "
         f"intervals come from {benchmark.replicates} replicates that resample queries and seeds "
         f"and compose {benchmark.replicate_workflows} workflows anew. Success, cost, latency and "
-        "validity are those of test workflows; differences are paired. `hindsight` knows the outcome of each call: a "
-        "bound, not an agent.",
+        "validity are those of test workflows; differences are paired. `hindsight` knows the "
+        "outcome of each call: a bound, not an agent.",
     ]
     for profile, found in results.items():
         lines += ["", f"## Profile {profile}", ""]

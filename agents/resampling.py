@@ -53,12 +53,8 @@ def simulated_composer(dataset: Dataset) -> Compose:
     def compose(rng: np.random.Generator, num_workflows: int, resample: bool) -> Dataset:
         count = len(dataset.workflows)
         if resample:
-            return dataset.with_workflows(
-                dataset.workflows.take(rng.choice(count, num_workflows))
-            )
-        return dataset.with_workflows(
-            dataset.workflows.take(np.arange(num_workflows) % count)
-        )
+            return dataset.with_workflows(dataset.workflows.take(rng.choice(count, num_workflows)))
+        return dataset.with_workflows(dataset.workflows.take(np.arange(num_workflows) % count))
 
     return compose
 

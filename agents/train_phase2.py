@@ -13,8 +13,8 @@ from stable_baselines3.common.utils import set_random_seed
 
 from agents.baselines import RandomAgent
 from agents.checkpoint import load_policy_state, read_policy_weights
-from agents.evaluate import KEYS, evaluate
 from agents.config import Phase2Settings, load_experiment
+from agents.evaluate import KEYS, evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
 from agents.phase2_callbacks import BEST, LAST, StopAfterEpisodes, ValidationCallback
 from agents.policy import WorkerScoringPolicy
@@ -103,8 +103,9 @@ def _build_model(experiment: Experiment, checkpoint: Path | None, resume_from: P
     state = None
     if checkpoint is not None:
         state, policy_kwargs = read_policy_weights(checkpoint, setting.dataset)
+    policy: Any = WorkerScoringPolicy  # a maskable policy, which PPO's types do not know
     model = PPO(
-        WorkerScoringPolicy,
+        policy,
         venv,
         policy_kwargs=policy_kwargs,
         tensorboard_log=logs,
@@ -176,7 +177,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print(
         f"phase 2: {result['timesteps']} steps on {experiment.device}; best validation return "
-        f"{result['validation_return']:.3f} at step {result['step']}; {experiment.output_dir / BEST}"
+        f"{result['validation_return']:.3f} at step {result['step']}; "
+        f"{experiment.output_dir / BEST}"
     )
 
 

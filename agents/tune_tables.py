@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from orchestai_env.dynamics import (
     reset_row,
     step_row,
 )
+from orchestai_env.errors import CheckpointError, MissingFileError
 
 Table = npt.NDArray[np.int64]
 TABLES = "tables.json"
@@ -95,7 +97,7 @@ def _table_action(
     t = problem.task_type[state.episode[r, WORKFLOW], i]
     first = state.subtask[r, i, ATTEMPTS] if escalate else 0
     for column in range(first, table.shape[1]):
-        worker = table[t, column]
+        worker = int(table[t, column])
         failed = escalate and state.failures[r, i, worker] > 0
         if state.mask[r, worker] == 1 and not failed:
             return worker
@@ -180,17 +182,29 @@ def best_single_worker(setting: Setting, *, seed: int) -> int:
 
 
 def tune_tables(experiment: Experiment, *, progress_bar: bool) -> Path:
-    """Tunes all tables on training workflows and writes them, by worker names, to a file."""
+    """Tunes all tables on training workflows and writes them, by worker names, to a file.
+
+    The file also holds the escalation table's returns on the workflows that phase 2 evaluates on,
+    so that a learning curve can be held against them.
+    """
     experiment.prepare_output()
     setting = experiment.setting("train", experiment.config.benchmark.table_workflows)
     names = np.array(setting.dataset.pool.names)
     seed = experiment.seed
     escalation = tune_escalation_table(setting, seed=seed, progress_bar=progress_bar)
+    count = experiment.config.training.phase2_rl.evaluation_workflows
+    returns = {
+        split: TablePlayer(experiment.setting(split, count), seed=seed, escalate=True).mean_return(
+            escalation
+        )
+        for split in ("train", "validation")
+    }
     tables = {
         "task_types": list(setting.dataset.task_types),
         "best_single": str(names[best_single_worker(setting, seed=seed)]),
         "lookup": names[tune_lookup_table(setting, seed=seed)].tolist(),
         "escalation": names[escalation].tolist(),
+        "escalation_return": returns,
     }
     path = experiment.output_dir / TABLES
     write_whole(path, lambda partial: partial.write_text(json.dumps(tables, indent=1) + "\n"))
@@ -201,9 +215,11 @@ def read_tables(path: Path, setting: Setting) -> dict[str, FixedTableAgent | Tab
     """Reads tuned tables as agents.
 
     Raises:
+        MissingFileError: there is no such file.
+        CheckpointError: the file is broken, or of other task types or attempts.
         UnknownWorkerError: a table names a worker that the pool does not have.
     """
-    data, pool = json.loads(path.read_text()), setting.dataset.pool
+    data, pool = _read_names(path, setting), setting.dataset.pool
     lookup = np.array([pool.index(name) for name in data["lookup"]])
     escalation = np.array([[pool.index(name) for name in row] for row in data["escalation"]])
     single = np.full(len(lookup), pool.index(data["best_single"]))
@@ -212,6 +228,29 @@ def read_tables(path: Path, setting: Setting) -> dict[str, FixedTableAgent | Tab
         "lookup": FixedTableAgent(setting, lookup),
         "escalation": TableAgent(setting, escalation),
     }
+
+
+def _read_names(path: Path, setting: Setting) -> dict[str, Any]:
+    """Reads the tables as names of workers, and checks their shapes."""
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such tables; make them with `agents.tune_tables`")
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        types, lookup, escalation = (data[k] for k in ("task_types", "lookup", "escalation"))
+        found = len(lookup), {len(row) for row in escalation}, len(escalation)
+        data["best_single"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: expected tuned tables, got a file that breaks ({error!r}); tune them again"
+        ) from None
+    expected = list(setting.dataset.task_types)
+    attempts = setting.rules.max_attempts
+    if types != expected or found != (len(expected), {attempts}, len(expected)):
+        raise CheckpointError(
+            f"{path}: expected tables of {attempts} attempts for the task types "
+            f"{', '.join(expected)}, got {types}; tune them again for this data"
+        )
+    return data
 
 
 def main(argv: Sequence[str] | None = None) -> None:

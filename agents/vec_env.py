@@ -100,8 +100,6 @@ class OrchestAIVecEnv(VecEnv):
         result = getattr(self.venv, method_name)(*args, **kwargs)
         return [result[r] for r in self._get_indices(indices)]
 
-    def env_is_wrapped(
-        self, wrapper_class: type[Any], indices: VecEnvIndices = None
-    ) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
         """Returns False for every row: rows carry no wrappers."""
         return [False for _ in self._get_indices(indices)]

@@ -36,6 +36,7 @@ def _cache_folder() -> str:
 
 
 _FOLDER = _cache_folder()
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 
 def compiled(function: Function) -> Function:
@@ -49,6 +50,6 @@ def compiled(function: Function) -> Function:
     before = config.CACHE_DIR
     config.CACHE_DIR = _FOLDER
     try:
-        return cast(Function, numba.njit(cache=True, nogil=True, _nrt=False)(function))
+        return cast(Function, numba.njit(**_OPTIONS)(function))
     finally:
         config.CACHE_DIR = before

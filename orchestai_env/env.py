@@ -51,8 +51,8 @@ class OrchestAIEnv(gym.Env[Obs, np.int64]):
     | `subtasks` | (N, T + 11) | exists, task type, complexity, status, attempts, quality, \
 slack to the critical path, is-current |
     | `adjacency` | (N, N) | [i, j] = 1 when j depends on i |
-    | `workers` | (W, 11) | price, expected latency and predicted success on the current \
-subtask, free slots, failed calls on it, kind |
+    | `workers` | (W, 12) | price, expected latency, predicted success and expected value on the \
+current subtask, free slots, failed calls on it, kind |
     | `context` | (11,) | clock, spent, budget and deadline left, reward weights, progress, \
 running calls, expected time left |
     | `action_mask` | (W,) int8 | 1 where the action is allowed; all ones at the end |

@@ -309,7 +309,7 @@ def _expected_value(
         weights[1] * features.cost_usd[t, w]
         + weights[2] * float(features.expected_us[t, w]) / 1000.0
     )
-    return 0.5 + 0.5 * max(-1.0, success - charge / paid)
+    return float(0.5 + 0.5 * max(-1.0, success - charge / paid))
 
 
 @compiled

@@ -10,7 +10,12 @@ import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from torch import Tensor
 
+from orchestai_env.errors import OrchestAIError
 from supervised.demonstrations import Demonstrations
+
+
+class DivergenceError(OrchestAIError, FloatingPointError):
+    """The loss of a training step is not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,7 @@ class CloningTrainer:
         """Goes once through the decisions, in an order that seed and epoch alone decide.
 
         Raises:
-            FloatingPointError: the loss is not finite; the message names the batch.
+            DivergenceError: the loss is not finite; the message names the batch.
         """
         order = np.random.default_rng([self._seed, epoch]).permutation(len(data))
         self.policy.set_training_mode(True)
@@ -59,9 +64,12 @@ class CloningTrainer:
             cross_entropy, entropy, accuracy = self._losses(data, rows)
             loss = cross_entropy - self._entropy_coef * entropy
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"loss is {loss.item()} in epoch {epoch}, batch {index}")
+                raise DivergenceError(
+                    f"the loss is {loss.item()} in epoch {epoch}, batch {index}; lower the "
+                    "learning_rate, or look for such numbers in the data"
+                )
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self._max_grad_norm)
             self.optimizer.step()
             parts = torch.stack([cross_entropy.detach(), entropy.detach(), accuracy])
@@ -85,11 +93,12 @@ class CloningTrainer:
         }
         target = torch.as_tensor(data.target[rows], device=device)
         distribution = self.policy.get_distribution(observation).distribution
-        assert distribution is not None
+        assert isinstance(distribution, torch.distributions.Categorical)
         log_probability = distribution.logits
         cross_entropy = -(target * log_probability).sum(1).mean()
         hit = (log_probability.argmax(1) == target.argmax(1)).float().mean()
-        return cross_entropy, distribution.entropy().mean(), hit
+        entropy = distribution.entropy()  # type: ignore[no-untyped-call]
+        return cross_entropy, entropy.mean(), hit
 
     def _mean(self, sums: np.ndarray, count: int) -> CloningLoss:
         cross_entropy, entropy, accuracy = (float(value) / count for value in sums)

@@ -75,10 +75,9 @@ def collect_demonstrations(
     )
 
 
-def soft_targets(
-    utility: npt.NDArray[np.float64], temperature: float
-) -> npt.NDArray[np.float32]:
+def soft_targets(utility: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float32]:
     """Returns float32 (m, W): softmax(utility / temperature); -inf becomes 0."""
     scaled = (utility - utility.max(axis=1, keepdims=True)) / temperature
-    target = np.exp(scaled)
-    return (target / target.sum(axis=1, keepdims=True)).astype(np.float32)
+    odds = np.exp(scaled)
+    target: npt.NDArray[np.float32] = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return target

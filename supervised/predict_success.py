@@ -6,11 +6,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agents.checkpoint import write_whole
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import EMBEDDINGS, PREDICTIONS, RecordedFolder, load_folder
 from supervised.embeddings import embed_texts
@@ -32,18 +34,15 @@ def predict_success(folder: Path, *, seed: int, device: str) -> dict[str, dict[s
     data = load_folder(folder)
     embeddings = data.all_splits.query_embeddings
     if embeddings is None:
-        embeddings = embed_texts(data.queries.prompts, device=device)
-        np.savez_compressed(
-            folder / EMBEDDINGS,
-            query_ids=np.array(data.queries.ids),
-            embeddings=embeddings.astype(np.float16),
-        )
+        stored = embed_texts(data.queries.prompts, device=device).astype(np.float16)
+        _save(folder / EMBEDDINGS, query_ids=np.array(data.queries.ids), embeddings=stored)
+        embeddings = stored.astype(np.float32)  # as the next run reads them
     labels = recorded_labels(data)
     train = np.isin(np.arange(len(data.queries)), data.queries.rows("train"))
     num_types = len(data.queries.task_types)
     means = type_means(labels, train, num_types)[labels.task_type]
     predicted, strength = cross_fit(embeddings, labels, train, num_types, seed=seed)
-    np.savez_compressed(
+    _save(
         folder / PREDICTIONS,
         query_ids=np.array(data.queries.ids),
         worker_names=np.array(data.all_splits.pool.names),
@@ -61,6 +60,10 @@ def predict_success(folder: Path, *, seed: int, device: str) -> dict[str, dict[s
     }
 
 
+def _save(path: Path, **arrays: Any) -> None:
+    write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
+
+
 def recorded_labels(data: RecordedFolder) -> Labels:
     """Returns the recorded successes of a data set, averaged over trials."""
     tables = data.all_splits.outcomes
@@ -75,7 +78,8 @@ def recorded_labels(data: RecordedFolder) -> Labels:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line and prints the scores."""
-    parser = argparse.ArgumentParser(prog="python -m supervised.predict_success", description=__doc__)
+    prog = "python -m supervised.predict_success"
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of an imported data set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the cross-fitting folds")
     parser.add_argument("--device", default="cpu", help="torch device of the text encoder")

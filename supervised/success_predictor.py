@@ -97,7 +97,8 @@ def _columns(
     centred = embeddings.astype(np.float64)
     for t in range(num_types):
         rows = task_type == t
-        centred[rows] -= embeddings[rows & train].mean(axis=0)
+        if (rows & train).any():
+            centred[rows] -= embeddings[rows & train].mean(axis=0)
     scale = np.sqrt(embeddings.shape[1])  # unit-length rows: a component is about 1 / sqrt(D)
     return np.hstack([_TYPE_SCALE * one_hot, scale * centred / 10.0])
 
@@ -106,7 +107,7 @@ def _predict_folds(
     columns: FloatArray, labels: Labels, folds: npt.NDArray[np.int64], strength: float
 ) -> FloatArray:
     """Predicts fold f by the other folds, and queries of no fold (-1) by all of them."""
-    result = np.zeros(labels.success.shape)
+    result = np.zeros_like(labels.success)
     for fold in range(-1, FOLDS):
         fit, apply = (folds >= 0) & (folds != fold), folds == fold
         if not apply.any():

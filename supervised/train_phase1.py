@@ -68,10 +68,12 @@ def train_phase1(experiment: Experiment, *, resume: bool, progress_bar: bool) ->
     run = _Run(experiment, policy)
     if resume:
         run.restore(last)
-    epochs = range(run.progress.epoch, run.settings.num_epochs)
+    last_epoch = run.progress.epoch if run.is_done else run.settings.num_epochs
+    epochs = range(run.progress.epoch, last_epoch)
     with contextlib.closing(SummaryWriter(str(experiment.output_dir / "tensorboard"))) as writer:
         for epoch in track(epochs, description="cloning", disable=not progress_bar):
-            if run.epoch(train, held_out, epoch, writer):
+            run.epoch(train, held_out, epoch, writer)
+            if run.is_done:
                 break
     return _finish(experiment, policy, run.progress)
 
@@ -133,8 +135,8 @@ class _Run:
 
     def epoch(
         self, train: Demonstrations, held: Demonstrations, epoch: int, writer: SummaryWriter
-    ) -> bool:
-        """Trains one epoch and saves; tells whether training should stop."""
+    ) -> None:
+        """Trains one epoch and saves."""
         losses = {
             "train": self.trainer.train_epoch(train, epoch),
             "val": self.trainer.measure(held),
@@ -144,13 +146,15 @@ class _Run:
         self.schedule.step(val_loss)
         improved = val_loss < self.progress.best_loss
         self.progress.epoch = epoch + 1
-        self.progress.epochs_without_gain = (
-            0 if improved else self.progress.epochs_without_gain + 1
-        )
+        self.progress.epochs_without_gain = 0 if improved else self.progress.epochs_without_gain + 1
         self.progress.best_loss = min(val_loss, self.progress.best_loss)
         if improved:
             self._save(BEST, val_loss)
         self._save(LAST, val_loss)
+
+    @property
+    def is_done(self) -> bool:
+        """Tells whether the validation loss has not fallen for `patience` epochs."""
         return self.progress.epochs_without_gain >= self.settings.patience
 
     def restore(self, path: Path) -> None:
