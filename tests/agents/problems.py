@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agents.agent import Obs, Setting
-from agents.evaluate import KEYS, start_episodes
+from agents.agent import Agent, Obs, Setting, State
+from agents.evaluate import KEYS, evaluate, start_episodes
 from orchestai_env.datasets.builtin import builtin_dataset
+from orchestai_env.dynamics import ONGOING
 from orchestai_env.episodes import EpisodeRules, Episodes
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.reward import RewardWeights
@@ -67,3 +68,39 @@ def random_observations(setting: Setting, count: int, seed: int) -> dict[str, np
         episodes.step(rng.integers(len(setting.dataset.pool), size=count))
         episodes.restart_ended()
     return observe(episodes)
+
+
+def calls_of(agent: Agent, setting: Setting) -> list[list[int]]:
+    """Plays an agent through every workflow and returns the workers that it called, in order."""
+    recorder = Recorder(agent)
+    evaluate(recorder, setting, seed=0)
+    return recorder.calls
+
+
+class Recorder:
+    """Passes an agent's choices on and notes them for each workflow."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self.calls: list[list[int]] = []
+        self.episodes: Episodes | None = None
+
+    def attach(self, episodes: Episodes) -> None:
+        self.episodes = episodes
+        self.calls = [[] for _ in range(episodes.n)]
+        if hasattr(self._agent, "attach"):
+            self._agent.attach(episodes)
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        assert self.episodes is not None
+        actions, state = self._agent.predict(observation, deterministic=deterministic)
+        rows = np.flatnonzero(self.episodes.ended == ONGOING)
+        for r, action in zip(rows.tolist(), actions.tolist(), strict=True):
+            self.calls[r].append(action)
+        return actions, state

@@ -1,0 +1,168 @@
+"""Checkpoints: whole files, and a clear line for every file that is none."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from stable_baselines3 import PPO
+
+from agents.checkpoint import (
+    PHASE1_KEYS,
+    load_policy_state,
+    read_phase1,
+    read_policy_weights,
+    vocabulary,
+    write_whole,
+)
+from orchestai_env.dataset import Dataset
+from orchestai_env.errors import CheckpointError, MissingFileError
+from tests.agents.problems import builtin_setting
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return builtin_setting(2).dataset
+
+
+def phase1_file(path: Path, dataset: Dataset, **changes: Any) -> Path:
+    """Writes a phase-1 checkpoint with every key, or with other values."""
+    data: dict[str, Any] = dict.fromkeys(PHASE1_KEYS, 0)
+    data["config"] = {"vocabulary": vocabulary(dataset)}
+    data |= {"policy_state_dict": {"weight": torch.ones(2)}, "policy_kwargs": {"hidden": 8}}
+    torch.save(data | changes, path)
+    return path
+
+
+def test_phase1_checkpoint_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
+    path = phase1_file(tmp_path / "best.pth", dataset)
+
+    assert set(read_phase1(path, dataset)) == set(PHASE1_KEYS)
+    weights, arguments = read_policy_weights(path, dataset)
+    assert weights["weight"].tolist() == [1.0, 1.0] and arguments == {"hidden": 8}
+
+
+def test_phase1_keys_are_the_specified_ones() -> None:
+    assert set(PHASE1_KEYS) == {
+        "epoch",
+        "model_state_dict",
+        "optimizer_state_dict",
+        "val_loss",
+        "config",
+        "policy_state_dict",
+        "policy_kwargs",
+    }
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.zip"])
+def test_missing_file_is_named(tmp_path: Path, dataset: Dataset, name: str) -> None:
+    with pytest.raises(MissingFileError, match=rf"{name}: no such checkpoint"):
+        read_policy_weights(tmp_path / name, dataset)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.zip"])
+def test_truncated_file_is_refused(tmp_path: Path, dataset: Dataset, name: str) -> None:
+    whole = phase1_file(tmp_path / "whole", dataset).read_bytes()
+    path = tmp_path / name
+    for content in (whole[: len(whole) // 2], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf"{name}: cannot be read as a") as caught:
+            read_policy_weights(path, dataset)
+        assert "\n" not in str(caught.value)
+
+
+def test_file_with_code_is_refused_and_not_run(tmp_path: Path, dataset: Dataset) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"policy_state_dict": Path("x")}, path)
+
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        read_phase1(path, dataset)
+
+
+@pytest.mark.parametrize("content", [{"epoch": 1}, [1, 2], torch.ones(2)])
+def test_foreign_file_names_the_missing_keys(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(content, path)
+
+    with pytest.raises(CheckpointError, match=r"the keys \['config'.*are missing"):
+        read_phase1(path)
+
+
+def test_foreign_zip_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    path = tmp_path / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no model")
+
+    with pytest.raises(CheckpointError, match="holds no policy of SB3"):
+        read_policy_weights(path, dataset)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"vocabulary": {"workers": ["a"], "task_types": ["b"]}}, r"trained for workers \['a'\]"),
+        ({"vocabulary": {}}, "trained for workers None"),
+        ({}, "trained for workers None"),
+        (0, "trained for workers None"),
+    ],
+)
+def test_other_vocabulary_is_refused(
+    tmp_path: Path, dataset: Dataset, config: Any, message: str
+) -> None:
+    path = phase1_file(tmp_path / "best.pth", dataset, config=config)
+
+    read_phase1(path)
+    with pytest.raises(CheckpointError, match=message):
+        read_phase1(path, dataset)
+
+
+def test_other_task_types_are_refused(tmp_path: Path, dataset: Dataset) -> None:
+    other = vocabulary(dataset) | {"task_types": ["code"]}
+    path = phase1_file(tmp_path / "best.pth", dataset, config={"vocabulary": other})
+
+    with pytest.raises(CheckpointError, match=r"trained for task_types \['code'\], but the data"):
+        read_phase1(path, dataset)
+
+
+def test_zip_of_stock_policy_is_read(tmp_path: Path, dataset: Dataset) -> None:
+    model = PPO("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [4]}, device="cpu")
+    model.save(tmp_path / "model.zip")
+
+    weights, arguments = read_policy_weights(tmp_path / "model.zip", dataset)
+
+    assert set(weights) == set(model.policy.state_dict())
+    assert arguments["net_arch"] == [4]
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
+    state = torch.nn.Linear(3, 2).state_dict()
+
+    with pytest.raises(CheckpointError, match="does not fit this environment") as caught:
+        load_policy_state(torch.nn.Linear(4, 2), state, tmp_path / "best.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_write_whole_makes_folders_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.txt"
+    for text in ("first", "second"):
+        write_whole(path, lambda partial, text=text: partial.write_text(text))
+        assert path.read_text() == text
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_write_whole_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(partial: Path) -> None:
+        partial.write_text("ne")
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_whole(path, fail)
+
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
