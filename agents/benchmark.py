@@ -13,8 +13,8 @@ from rich.console import Console
 
 from agents.checkpoint import write_whole
 from agents.comparison import ComparisonPlan, compare
-from agents.config import ExperimentSettings, load_experiment, save_resolved
-from agents.experiment import seeds_of
+from agents.config import ExperimentSettings, load_experiment, profile_weights, save_resolved
+from agents.experiment import check_output_dir, seeds_of
 from agents.jobs import Job, run_jobs
 from agents.plots import plot_cost_success, plot_learning_curves
 from agents.registry import PHASE1, PHASE2, SCRATCH, foreign_builder
@@ -124,6 +124,9 @@ def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
         foreign_builder(text)
     if not benchmark.profiles:
         raise ConfigError(f"{benchmark.config_path}: benchmark.profiles names no reward profile")
+    for profile in benchmark.profiles:
+        profile_weights(benchmark.config, benchmark.config_path, profile)
+    check_output_dir(benchmark.output_dir)
     benchmark.output_dir.mkdir(parents=True, exist_ok=True)
     save_resolved(benchmark.config, benchmark.output_dir / "config.yaml")
     folder = prepare_data(benchmark, data)
@@ -147,7 +150,8 @@ def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
         )
     write_report(benchmark.output_dir / "report.md", found, benchmark.config)
     for profile, results in found.items():
-        Console().print(console_table(profile, results))
+        # At fewer columns rich would cut figures off; a narrow terminal wraps the lines instead.
+        Console(width=max(Console().width, 122)).print(console_table(profile, results))
     return summary
 
 

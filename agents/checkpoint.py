@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from orchestai_env.dataset import Dataset
@@ -91,6 +92,24 @@ def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], d
     if not found or not isinstance(weights, dict):
         raise CheckpointError(f"{path}: the zip holds no policy of SB3")
     return weights, dict(found.get("policy_kwargs") or {})
+
+
+def load_ppo(path: Path, **arguments: Any) -> PPO:
+    """Loads a model of SB3's PPO.
+
+    Args:
+        path: a zip of PPO or MaskablePPO.
+        arguments: of PPO.load, such as env and device.
+    Raises:
+        MissingFileError: there is no such file.
+        CheckpointError: the file is broken, no PPO, or made for other spaces than env's.
+    """
+    _check_exists(path)
+    try:
+        return PPO.load(path, **arguments)
+    except Exception as error:  # SB3 raises many kinds for a broken or foreign file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: cannot be read as a PPO model ({reason})") from None
 
 
 def load_policy_state(policy: torch.nn.Module, state: dict[str, Any], path: Path) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3 import PPO
 
 from agents.agent import Agent, Setting
 from agents.baselines import HindsightAgent, LowestFeatureAgent, RandomAgent
-from agents.checkpoint import load_policy_state, read_phase1
+from agents.checkpoint import load_policy_state, load_ppo, read_phase1
 from agents.evaluate import KEYS
 from agents.phase2_callbacks import LAST
 from agents.policy import WorkerScoringPolicy
@@ -86,13 +85,7 @@ def load_ppo_policy(path: Path, setting: Setting) -> Agent:
         MissingFileError: there is no such file.
         CheckpointError: the file is broken, or made for other spaces.
     """
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such checkpoint; check the path")
-    try:
-        model = PPO.load(path, device="cpu")
-    except Exception as error:  # SB3 raises many kinds for a broken or foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: cannot be read as a PPO model ({reason})") from None
+    model = load_ppo(path, device="cpu")
     expected = ObservationLayout.of(setting.dataset, KEYS).space
     actions = spaces.Discrete(len(setting.dataset.pool))
     if model.observation_space != expected or model.action_space != actions:

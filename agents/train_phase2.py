@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.utils import set_random_seed
 
 from agents.baselines import RandomAgent
-from agents.checkpoint import load_policy_state, read_policy_weights
+from agents.checkpoint import load_policy_state, load_ppo, read_policy_weights
 from agents.config import Phase2Settings, load_experiment
 from agents.evaluate import KEYS, evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
@@ -98,7 +98,7 @@ def _build_model(experiment: Experiment, checkpoint: Path | None, resume_from: P
     )
     logs = str(experiment.output_dir / "tensorboard")
     if resume_from is not None:
-        return PPO.load(resume_from, env=venv, device=experiment.device, tensorboard_log=logs)
+        return load_ppo(resume_from, env=venv, device=experiment.device, tensorboard_log=logs)
     policy_kwargs: dict[str, Any] = experiment.config.training.policy.model_dump()
     state = None
     if checkpoint is not None:

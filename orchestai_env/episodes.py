@@ -33,13 +33,8 @@ from orchestai_env.dynamics import (
 )
 from orchestai_env.errors import ConfigError, MaskedActionError
 from orchestai_env.execution_result import ExecutionResult, SubtaskResult
-from orchestai_env.observation import (
-    Features,
-    Observation,
-    ObservationLayout,
-    build_features,
-    write_observation,
-)
+from orchestai_env.features import Features, build_features
+from orchestai_env.observation import Observation, ObservationLayout, write_observation
 from orchestai_env.reward import RewardWeights
 from orchestai_env.workers import milliseconds_to_us
 

@@ -35,6 +35,7 @@ from orchestai_env.dynamics import (
     Problem,
 )
 from orchestai_env.errors import ConfigError, unknown_name
+from orchestai_env.features import Features
 from orchestai_env.reward import REWARD_TERMS
 from orchestai_env.workers import KINDS
 
@@ -77,33 +78,6 @@ def subtask_features(task_types: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-class Features(NamedTuple):
-    """What the observation needs beside the state; every figure is known before a call."""
-
-    price: npt.NDArray[np.float32]
-    """float32 (T, W), 0..1; mean cost of a call, squashed."""
-    latency: npt.NDArray[np.float32]
-    """float32 (T, W), 0..1; mean latency of a call, squashed."""
-    cost_usd: npt.NDArray[np.float64]
-    """float64 (T, W) [USD]; mean cost of a call."""
-    success: npt.NDArray[np.float32]
-    """float32 (T, W), 0..1; mean success."""
-    predicted: npt.NDArray[np.float32]
-    """float32 (Q, W), 0..1; prediction per query; (1, 1) without predictions."""
-    has_predictions: npt.NDArray[np.int64]
-    """int64 (1,)."""
-    kind: npt.NDArray[np.float32]
-    """float32 (W, 6); one-hot."""
-    expected_us: npt.NDArray[np.int64]
-    """int64 (T, W) [us]; mean latency of a call."""
-    typical_us: npt.NDArray[np.int64]
-    """int64 (T,) [us]; its mean over workers."""
-    scale: npt.NDArray[np.float64]
-    """float64 (2,): cost [USD] and time [us] that squash to 0.5."""
-    embeddings: npt.NDArray[np.float32]
-    """float32 (Q, D); (1, 1) without embeddings."""
-
-
 class Observation(NamedTuple):
     """Buffers of n observations; absent keys have width 0 and are never written."""
 
@@ -113,44 +87,6 @@ class Observation(NamedTuple):
     workers: npt.NDArray[np.float32]
     context: npt.NDArray[np.float32]
     action_mask: npt.NDArray[np.int8]
-
-
-def squash(x: npt.ArrayLike, scale: float) -> npt.NDArray[np.float32]:
-    """Maps x >= 0 into 0..1 by x / (x + scale); scale goes to 0.5."""
-    values = np.asarray(x, np.float64)
-    return (values / (values + scale)).astype(np.float32)
-
-
-def build_features(dataset: Dataset) -> Features:
-    """Builds the feature tables of a data set from its worker statistics."""
-    known = dataset.statistics
-    possible = known.latency_ms > 0
-    cost_scale = _median_of_positive(known.cost_usd)
-    time_scale = 1e3 * _median_of_positive(known.latency_ms)
-    latency_us = np.round(known.latency_ms * 1e3)
-    typical = np.array(
-        [row[ok].mean() if ok.any() else 0.0 for row, ok in zip(latency_us, possible, strict=True)]
-    )
-    kind = [[float(worker.kind == name) for name in KINDS] for worker in dataset.pool.workers]
-    nothing = np.zeros((1, 1), np.float32)
-    predicted, embeddings = known.predicted_success, dataset.query_embeddings
-    return Features(
-        price=squash(known.cost_usd, cost_scale),
-        latency=squash(latency_us, time_scale),
-        cost_usd=known.cost_usd,
-        success=known.success.astype(np.float32),
-        predicted=nothing if predicted is None else predicted,
-        has_predictions=np.array([int(predicted is not None)]),
-        kind=np.array(kind, np.float32),
-        expected_us=latency_us.astype(np.int64),
-        typical_us=np.round(typical).astype(np.int64),
-        scale=np.array([cost_scale, time_scale]),
-        embeddings=nothing if embeddings is None else embeddings,
-    )
-
-
-def _median_of_positive(x: npt.NDArray[np.float64]) -> float:
-    return float(np.median(x[x > 0])) if (x > 0).any() else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -394,7 +330,7 @@ def _write_subtask(
     skills = features.predicted[q] if features.has_predictions[0] == 1 else features.success[t]
     total = 0.0
     for w in range(len(skills)):
-        total += skills[w]
+        total += float(skills[w])
     out[column] = 1.0 - total / float(len(skills))
     out[column + 1 + status] = 1.0
     column += 6

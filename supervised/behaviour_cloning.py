@@ -61,13 +61,9 @@ class CloningTrainer:
         self.policy.set_training_mode(True)
         sums = np.zeros(3)
         for index, rows in enumerate(_batches(order, self._batch_size)):
-            cross_entropy, entropy, accuracy = self._losses(data, rows)
+            place = f"epoch {epoch}, batch {index}"
+            cross_entropy, entropy, accuracy = self._losses(data, rows, place)
             loss = cross_entropy - self._entropy_coef * entropy
-            if not torch.isfinite(loss):
-                raise DivergenceError(
-                    f"the loss is {loss.item()} in epoch {epoch}, batch {index}; lower the "
-                    "learning_rate, or look for such numbers in the data"
-                )
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self._max_grad_norm)
@@ -77,15 +73,36 @@ class CloningTrainer:
         return self._mean(sums, len(data))
 
     def measure(self, data: Demonstrations) -> CloningLoss:
-        """Measures the loss without training."""
+        """Measures the loss without training.
+
+        Raises:
+            DivergenceError: it is not finite.
+        """
         self.policy.set_training_mode(False)
         sums = np.zeros(3)
         with torch.no_grad():
-            for rows in _batches(np.arange(len(data)), 4096):
-                sums += len(rows) * torch.stack(self._losses(data, rows)).cpu().numpy()
+            for index, rows in enumerate(_batches(np.arange(len(data)), 4096)):
+                losses = self._losses(data, rows, f"measuring, batch {index}")
+                sums += len(rows) * torch.stack(losses).cpu().numpy()
         return self._mean(sums, len(data))
 
-    def _losses(self, data: Demonstrations, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def _losses(
+        self, data: Demonstrations, rows: np.ndarray, place: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns cross-entropy, entropy and accuracy, and checks that the loss is finite."""
+        try:
+            losses = self._raw_losses(data, rows)
+            is_finite = bool(torch.isfinite(losses[0] + losses[1]))
+        except ValueError:  # torch refuses probabilities that are not finite
+            is_finite = False
+        if not is_finite:
+            raise DivergenceError(
+                f"the loss is not finite in {place}; lower the learning_rate, or look for such "
+                "numbers in the data"
+            )
+        return losses
+
+    def _raw_losses(self, data: Demonstrations, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         device = self.policy.device
         observation = {
             key: torch.as_tensor(values[rows], device=device)

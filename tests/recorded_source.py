@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +55,9 @@ def import_source(
     """Writes the toy source under a folder, imports it, and returns the data set folder."""
     source = write_source(root / "source", **tables)
     return import_recorded(source, settings, POOL, root / "imported").path
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    """Rewrites a gzipped file through a function of its text."""
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(change(text).encode()))

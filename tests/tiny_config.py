@@ -66,6 +66,19 @@ def write_config(folder: Path, **changes: Any) -> Path:
     return path
 
 
+def recorded_config(folder: Path, **changes: Any) -> Path:
+    """Writes the tiny experiment on the toy source of recorded outcomes; see `write_config`."""
+    source = {
+        "source": "toy",
+        "task_types": ["math", "code"],
+        "latency": "derived",
+        "max_subtasks": 3,
+        "num_workflows": {"train": 40, "validation": 10, "test": 20},
+    }
+    workers = [{"name": "ace"}, {"name": "bob"}]
+    return write_config(folder, **{"source": source, "worker_models": workers} | changes)
+
+
 def _merge(data: dict[str, Any], changes: dict[str, Any]) -> None:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(data.get(key), dict):

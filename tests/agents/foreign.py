@@ -1,0 +1,13 @@
+"""Agents of someone else, for tests of the benchmark's option --agent."""
+
+from __future__ import annotations
+
+from agents.agent import Agent, Setting
+from agents.baselines import LowestFeatureAgent, RandomAgent
+
+NUMBER = 1
+
+
+def dearest_of_seed(setting: Setting, seed: int) -> Agent:
+    """Returns an agent of two that depends on the seed."""
+    return RandomAgent(seed) if seed else LowestFeatureAgent(setting, "price")

@@ -1,0 +1,162 @@
+"""Intervals over queries and seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from agents.agent import Setting
+from agents.baselines import FixedTableAgent, LowestFeatureAgent, RandomAgent
+from agents.evaluate import evaluate
+from agents.resampling import (
+    Replicates,
+    evaluate_seeds,
+    recorded_composer,
+    replicate,
+    replicate_return,
+    simulated_composer,
+)
+from orchestai_env.datasets.folder import RecordedFolder, load_folder
+from orchestai_env.episodes import EpisodeRules
+from tests.agents.problems import WEIGHTS, builtin_setting
+from tests.recorded_source import import_source
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RecordedFolder:
+    return load_folder(import_source(tmp_path_factory.mktemp("source")))
+
+
+def recorded_setting(folder: RecordedFolder, split: str = "test") -> Setting:
+    return Setting(dataset=folder.dataset(split), rules=EpisodeRules(), weights=WEIGHTS)
+
+
+def only_bob(folder: RecordedFolder) -> FixedTableAgent:
+    return FixedTableAgent(recorded_setting(folder), np.array([1, 1]))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("resample", [False, True])
+def test_composed_workflows_use_queries_of_their_split_only(
+    folder: RecordedFolder, split: str, resample: bool
+) -> None:
+    compose = recorded_composer(folder, split)
+
+    dataset = compose(np.random.default_rng(0), 300, resample)
+
+    used = set(dataset.workflows.query[dataset.workflows.query >= 0].tolist())
+    rows = set(folder.queries.rows(split).tolist())
+    assert used <= rows
+    assert (used == rows) is (not resample)  # drawn with replacement, some queries stay out
+    assert len(dataset.workflows) == 300
+    assert dataset.workflows.max_subtasks == folder.dataset(split).workflows.max_subtasks
+
+
+def test_replicate_follows_its_seed(folder: RecordedFolder) -> None:
+    agents = {"bob": [only_bob(folder)] * 2}
+    compose = recorded_composer(folder, "test")
+
+    def run(*seed: int) -> dict[str, float]:
+        return replicate(
+            agents, compose, recorded_setting(folder), num_workflows=40, seed=list(seed)
+        )
+
+    assert run(0, 1) == run(0, 1) != run(0, 2)
+
+
+def test_simulated_replicate_follows_its_seed() -> None:
+    setting = builtin_setting(20)
+    agents = {"cheapest": [LowestFeatureAgent(setting, "price")]}
+    compose = simulated_composer(setting.dataset)
+
+    def run(seed: int) -> dict[str, float]:
+        return replicate(agents, compose, setting, num_workflows=40, seed=[seed])
+
+    assert run(1) == run(1) != run(2)
+
+
+@pytest.mark.parametrize("source", ["recorded", "simulated"])
+def test_difference_of_an_agent_with_itself_is_zero(folder: RecordedFolder, source: str) -> None:
+    if source == "recorded":
+        setting, compose = recorded_setting(folder), recorded_composer(folder, "test")
+    else:
+        setting = builtin_setting(20)
+        compose = simulated_composer(setting.dataset)
+    names = ("first", "second")
+    agents = {name: [LowestFeatureAgent(setting, "price")] * 3 for name in names}
+
+    drawn = [
+        replicate(agents, compose, setting, num_workflows=30, seed=[7, index]) for index in range(8)
+    ]
+
+    found = Replicates({name: np.array([values[name] for values in drawn]) for name in names})
+    assert found.difference("first", "second") == (0.0, 0.0)
+    assert found.interval("first")[0] < found.interval("first")[1]
+
+
+def test_interval_holds_the_middle_95_percent() -> None:
+    found = Replicates({"a": np.arange(1001.0), "b": np.arange(1001.0) - 2.0})
+
+    assert found.interval("a") == (25.0, 975.0)
+    assert found.difference("a", "b") == (2.0, 2.0)
+
+
+def test_every_seeds_agent_gets_its_share_of_the_workflows() -> None:
+    setting = builtin_setting(12)
+    agents = [FixedTableAgent(setting, np.full(10, worker)) for worker in (0, 2, 5)]
+
+    def alone(index: int, rows: list[int]) -> float:
+        workflows = setting.dataset.workflows.take(np.array(rows))
+        part = dataclasses.replace(setting, dataset=setting.dataset.with_workflows(workflows))
+        return float(evaluate(agents[index], part, seed=4).episode_return.sum())
+
+    found = replicate_return(agents, setting, np.array([2, 0, 2]), seed=4)
+
+    even = sorted({*range(0, 12, 3), *range(2, 12, 3)})
+    expected = (alone(2, even) + alone(0, list(range(1, 12, 3)))) / 12
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_point_estimates_run_each_seed_and_equal_agents_once() -> None:
+    setting = builtin_setting(8)
+    same = LowestFeatureAgent(setting, "price")
+
+    assert len(evaluate_seeds([same, same], setting, seed=0)) == 1
+    assert len(evaluate_seeds([same, RandomAgent(0)], setting, seed=0)) == 2
+
+
+def test_simulated_composer_repeats_or_draws_workflows() -> None:
+    dataset = builtin_setting(7).dataset
+    compose = simulated_composer(dataset)
+
+    plain = compose(np.random.default_rng(0), 10, False).workflows
+    drawn = compose(np.random.default_rng(0), 10, True).workflows
+
+    expected = dataset.workflows.take(np.arange(10) % 7)
+    assert plain.task_type.tolist() == expected.task_type.tolist()
+    known = {tuple(row) for row in dataset.workflows.task_type.tolist()}
+    assert {tuple(row) for row in drawn.task_type.tolist()} <= known
+    assert drawn.task_type.tolist() != plain.task_type.tolist()
+
+
+def test_few_queries_widen_the_interval_more_than_episodes_tell(folder: RecordedFolder) -> None:
+    """Worker bob is right on a third of the 18 test queries, so which ones are drawn matters most.
+
+    Composing anew from the same queries varies by sampling of episodes alone. The standard error
+    over queries does not shrink with the number of workflows; here it is several times as large.
+    """
+    agent, compose = only_bob(folder), recorded_composer(folder, "test")
+    setting = recorded_setting(folder)
+
+    def spread(resample: bool) -> float:
+        means: list[npt.NDArray[np.float64]] = []
+        for index in range(30):
+            dataset = compose(np.random.default_rng([index]), 400, resample)
+            part = dataclasses.replace(setting, dataset=dataset)
+            means.append(evaluate(agent, part, seed=0).episode_return.mean())
+        return float(np.std(means))
+
+    assert spread(resample=True) > 3 * spread(resample=False) > 0

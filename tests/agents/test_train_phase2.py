@@ -1,0 +1,217 @@
+"""The command of phase 2: PPO from scratch, from checkpoints, resumed, and its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents import train_phase2 as command
+from agents.train_phase2 import LinearRate
+from orchestai_env.errors import CheckpointError, ConfigError
+from supervised import train_phase1
+from tests.tiny_config import write_config
+
+Weights = dict[str, torch.Tensor]
+
+
+def run(folder: Path, *options: str, name: str = "run", **changes: Any) -> Path:
+    """Runs the command on the tiny configuration and returns the run folder."""
+    config = write_config(folder / "config", **changes)
+    shared = ["--config", str(config), "--profile", "balanced", "--quiet"]
+    command.main([*shared, "--output_dir", str(folder / name), *options])
+    return folder / name
+
+
+def weights_of(path: Path) -> Weights:
+    return dict(PPO.load(path, device="cpu").policy.state_dict())
+
+
+def equal(first: Weights, second: Weights) -> bool:
+    return set(first) == set(second) and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def close(first: Weights, second: Weights) -> bool:
+    """Tells whether weights are equal but for steps of a learning rate of 1e-30."""
+    return set(first) == set(second) and all(
+        torch.allclose(first[k], second[k], rtol=0.0, atol=1e-20) for k in first
+    )
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    data = json.loads((folder / "result.json").read_text())
+    assert isinstance(data, dict)
+    return data
+
+
+def curve_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "curve.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("phase2"))
+
+
+@pytest.fixture(scope="module")
+def phase1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phase1")
+    config = write_config(folder)
+    train_phase1.main(["--config", str(config), "--output_dir", str(folder / "run"), "--quiet"])
+    return folder / "run" / "phase1_best.pth"
+
+
+def test_run_folder_has_every_file(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} >= {
+        "config.yaml",
+        "run.json",
+        "curve.csv",
+        "phase2_best.zip",
+        "phase2_last.zip",
+        "result.json",
+        "tensorboard",
+    }
+    result = result_of(finished)
+    assert result["timesteps"] == 64 and result["checkpoint"] == ""
+    about = json.loads((finished / "run.json").read_text())
+    assert about["profile"] == "balanced" and about["device"] == "cpu"
+
+
+def test_curve_has_validation_and_training_returns(finished: Path) -> None:
+    rows = curve_of(finished)
+
+    assert [int(row["step"]) for row in rows] == [0, 32, 64]
+    best = max(rows, key=lambda row: float(row["validation_return"]))
+    assert result_of(finished)["validation_return"] == float(best["validation_return"])
+    assert all(row["train_return"] != row["validation_return"] for row in rows)
+
+
+def test_tensorboard_has_rollout_and_eval_tags(finished: Path) -> None:
+    (events,) = (finished / "tensorboard").rglob("events.*")
+    reader = EventAccumulator(str(events)).Reload()
+
+    tags = set(reader.Tags()["scalars"])
+    assert {"rollout/ep_rew_mean", "rollout/success_rate", "train/entropy_loss"} <= tags
+    assert {"eval/validation_return", "eval/train_return", "eval/success_rate"} <= tags
+    assert [event.step for event in reader.Scalars("eval/validation_return")] == [0, 32, 64]
+
+
+def test_same_seed_gives_the_same_weights(finished: Path, tmp_path: Path) -> None:
+    again = weights_of(run(tmp_path) / "phase2_last.zip")
+    other = weights_of(run(tmp_path, "--seed", "1", name="other") / "phase2_last.zip")
+
+    assert equal(again, weights_of(finished / "phase2_last.zip"))
+    assert not equal(again, other)
+
+
+def test_training_starts_from_a_phase1_checkpoint(phase1: Path, tmp_path: Path) -> None:
+    folder = run(tmp_path, "--checkpoint", str(phase1), **no_learning())
+
+    found = weights_of(folder / "phase2_last.zip")
+    assert close(found, torch.load(phase1, weights_only=True)["policy_state_dict"])
+    assert result_of(folder)["checkpoint"] == str(phase1)
+
+
+def test_training_starts_from_a_zip(finished: Path, tmp_path: Path) -> None:
+    path = finished / "phase2_last.zip"
+
+    folder = run(tmp_path, "--checkpoint", str(path), **no_learning())
+
+    assert close(weights_of(folder / "phase2_last.zip"), weights_of(path))
+
+
+def no_learning() -> dict[str, Any]:
+    """Returns changes under which a step moves no weight."""
+    return {"training": {"phase2_rl": {"learning_rate": 1e-30, "total_timesteps": 32}}}
+
+
+def test_checkpoint_of_another_width_is_used_as_it_is(phase1: Path, tmp_path: Path) -> None:
+    """The checkpoint says how wide its network is, not the settings."""
+    changes = no_learning()
+    changes["training"]["policy"] = {"hidden": 4}
+
+    folder = run(tmp_path, "--checkpoint", str(phase1), **changes)
+
+    model = PPO.load(folder / "phase2_last.zip", device="cpu")
+    assert model.policy_kwargs["hidden"] == 8
+
+
+@pytest.mark.parametrize("episodes", [5, 60])
+def test_episodes_are_counted_over_all_environments(tmp_path: Path, episodes: int) -> None:
+    folder = run(tmp_path, "--episodes", str(episodes))
+
+    model = PPO.load(folder / "phase2_last.zip", device="cpu")
+    steps = model.n_steps * model.n_envs
+    assert model.num_timesteps % steps == 0  # whole roll-outs, all of them learned from
+    assert model._n_updates == model.n_epochs * model.num_timesteps // steps
+    # No roll-out began after the number was reached; one has at most as many as it has steps.
+    assert episodes <= model._episode_num < episodes + steps
+    assert result_of(folder)["timesteps"] == model.num_timesteps
+
+
+def test_resume_continues_the_run(tmp_path: Path) -> None:
+    folder = run(tmp_path)
+    updates = PPO.load(folder / "phase2_last.zip", device="cpu")._n_updates
+
+    run(tmp_path, "--resume", training={"phase2_rl": {"total_timesteps": 128}})
+
+    model = PPO.load(folder / "phase2_last.zip", device="cpu")
+    assert model.num_timesteps == 128 == result_of(folder)["timesteps"]
+    assert model._n_updates == 2 * updates
+    steps = [int(row["step"]) for row in curve_of(folder)]
+    assert steps == sorted(steps) and steps[:3] == [0, 32, 64] and steps[-1] == 128
+    best = max(curve_of(folder), key=lambda row: float(row["validation_return"]))
+    assert result_of(folder)["validation_return"] == float(best["validation_return"])
+
+
+def test_resume_of_a_finished_run_trains_no_further(tmp_path: Path) -> None:
+    folder = run(tmp_path, "--episodes", "20")
+    before = weights_of(folder / "phase2_last.zip")
+    timesteps = result_of(folder)["timesteps"]
+
+    run(tmp_path, "--episodes", "20", "--resume")
+
+    assert equal(weights_of(folder / "phase2_last.zip"), before)
+    assert result_of(folder)["timesteps"] == timesteps
+
+
+def test_occupied_folder_is_refused(finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds a run already; add --resume or name another"):
+        run(finished.parent)
+
+
+def test_resume_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"phase2_last\.zip: nothing to resume"):
+        run(tmp_path, "--resume")
+
+
+def test_linear_rate_falls_to_a_fiftieth() -> None:
+    rate = LinearRate(0.5)
+
+    assert [rate(left) for left in (1.0, 0.5, 0.0)] == [0.5, 0.25, 0.01]
+
+
+def test_settings_reach_ppo(tmp_path: Path) -> None:
+    changes = {
+        "phase2_rl": {
+            "learning_rate_schedule": "linear",
+            "gamma": 0.9,
+            "epsilon": 0.3,
+            "ent_coef": 0.02,
+            "normalize_reward": True,
+            "batch_size": 4096,
+        }
+    }
+
+    model = PPO.load(run(tmp_path, training=changes) / "phase2_last.zip", device="cpu")
+
+    assert (model.gamma, model.ent_coef, model.batch_size) == (0.9, 0.02, 32)
+    assert model.clip_range(1.0) == 0.3
+    assert model.lr_schedule(0.5) == pytest.approx(0.0005)
