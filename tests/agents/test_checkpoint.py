@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
 def test_write_whole_makes_folders_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file.txt"
     for text in ("first", "second"):
-        write_whole(path, lambda partial, text=text: partial.write_text(text))
+        write_whole(path, functools.partial(Path.write_text, data=text))
         assert path.read_text() == text
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 

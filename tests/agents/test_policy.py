@@ -40,17 +40,17 @@ def make_policy(setting: Setting, seed: int = 0) -> WorkerScoringPolicy:
         hidden=16,
     )
     with torch.no_grad():
-        policy.action_net.score.weight.mul_(300.0)
+        policy.get_parameter("action_net.score.weight").mul_(300.0)
     return policy
 
 
 def probabilities(
-    policy: WorkerScoringPolicy, observation: Observations, action_masks: Any = None
+    policy: Any, observation: Observations, action_masks: Any = None
 ) -> npt.NDArray[np.float32]:
     tensors: Any = {key: torch.as_tensor(values) for key, values in observation.items()}
     with torch.no_grad():
         distribution = policy.get_distribution(tensors, action_masks).distribution
-    assert distribution is not None
+    assert isinstance(distribution, torch.distributions.Categorical)
     found: npt.NDArray[np.float32] = distribution.probs.numpy()
     return found
 

@@ -20,6 +20,7 @@ from agents.resampling import (
     simulated_composer,
 )
 from orchestai_env.datasets.folder import RecordedFolder, load_folder
+from orchestai_env.datasets.splits import SPLITS, Split
 from orchestai_env.episodes import EpisodeRules
 from tests.agents.problems import WEIGHTS, builtin_setting
 from tests.recorded_source import import_source
@@ -38,10 +39,10 @@ def only_bob(folder: RecordedFolder) -> FixedTableAgent:
     return FixedTableAgent(recorded_setting(folder), np.array([1, 1]))
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("resample", [False, True])
 def test_composed_workflows_use_queries_of_their_split_only(
-    folder: RecordedFolder, split: str, resample: bool
+    folder: RecordedFolder, split: Split, resample: bool
 ) -> None:
     compose = recorded_composer(folder, split)
 

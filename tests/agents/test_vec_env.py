@@ -101,7 +101,8 @@ def test_info_has_unscaled_returns_while_rewards_are_scaled() -> None:
 
 def test_returned_arrays_are_not_overwritten_by_later_steps() -> None:
     env, rng = make(num_envs=8), np.random.default_rng(0)
-    kept, copies = [], []
+    kept: list[Any] = []
+    copies: list[Any] = []
     for _ in range(15):
         returned = env.step(random_actions(env, rng)) if kept else env.reset()
         kept.append(returned)

@@ -43,7 +43,7 @@ def test_pool_unknown_worker_is_a_key_error() -> None:
 
 
 def test_pool_without_workers_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^here: workers: expected at least one worker, got none"):
+    with pytest.raises(ConfigError, match=r"^here: workers: expected at least one worker"):
         read()
 
 

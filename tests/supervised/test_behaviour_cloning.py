@@ -133,7 +133,7 @@ def test_loss_that_is_not_finite_stops_with_the_batch_named(
     observation = dict(data.observation)
     observation["context"] = observation["context"].copy()
     order = np.random.default_rng([0, 4]).permutation(len(data))
-    observation["context"][order[3 * 64 + 1]] = np.nan  # type: ignore[call-overload]
+    observation["context"][order[3 * 64 + 1]] = np.nan
     broken = dataclasses.replace(data, observation=observation)
     policy = make_policy(setting)
 

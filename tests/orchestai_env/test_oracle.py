@@ -1,0 +1,115 @@
+"""The oracle: what `peek` foresees is what the call then does."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from orchestai_env.datasets.builtin import builtin_dataset
+from orchestai_env.dynamics import CURRENT, NONE, QUALITY
+from orchestai_env.env import OrchestAIEnv
+from orchestai_env.oracle import hindsight_utility, peek
+from orchestai_env.vector_env import OrchestAIVectorEnv
+from tests.orchestai_env.play import in_order, play
+from tests.orchestai_env.toy import (
+    DIAMOND,
+    DIAMOND_RETURN,
+    DIAMOND_RULES,
+    ONE_SECOND,
+    SECONDS,
+    Instance,
+    toy_dataset,
+    toy_env,
+    win,
+)
+
+ROW = np.array([0])
+
+
+def test_peek_reads_the_outcome_of_every_worker_at_this_attempt() -> None:
+    env = toy_env(DIAMOND, **DIAMOND_RULES)
+    env.reset(seed=0)
+    first = peek(env._episodes, ROW)
+    env.step(1)
+    second = peek(env._episodes, ROW)
+
+    assert first.success.tolist() == [[True, False]]
+    assert first.cost_usd.tolist() == [[1.0, 0.125]]
+    assert first.latency_ms.tolist() == [[1000.0, 250.0]]
+    assert first.allowed.tolist() == [[True, True]]
+    assert second.success.tolist() == [[True, True]]
+
+
+def test_peek_leaves_masked_workers_and_ended_episodes_empty() -> None:
+    dataset = toy_dataset([Instance(calls=(((), ONE_SECOND),)), Instance(calls=(((), ()),))])
+    venv = OrchestAIVectorEnv(2, dataset)
+    venv.reset(seed=0, options={"workflow": [0, 1]})
+    seen = peek(venv.episodes, np.array([1, 0]))
+
+    assert venv.episodes.state.episode[1, CURRENT] == NONE
+    assert seen.success.tolist() == [[False, False], [False, True]]
+    assert seen.cost_usd.tolist() == [[0.0, 0.0], [0.0, 0.125]]
+    assert seen.allowed[1].tolist() == [False, True]
+
+
+def test_peek_changes_nothing_and_is_what_the_call_does() -> None:
+    env = OrchestAIEnv(builtin_dataset("validation", num_workflows=20), max_parallel_tasks=1)
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        env.reset(seed=seed)
+        ended = False
+        while not ended:
+            before = copy.deepcopy(env._episodes.state)
+            seen = peek(env._episodes, ROW)
+            for old, new in zip(before, env._episodes.state, strict=True):
+                np.testing.assert_array_equal(old, new)
+            action = int(rng.choice(np.flatnonzero(env.action_masks())))
+            i, spent = env.current_subtask, float(env._episodes.state.spent[0])
+            *_, terminated, truncated, _ = env.step(action)
+            ended = terminated or truncated
+            result = env._episodes.result(0).subtasks[i or 0]
+            # One call at a time, and it has ended where it is not waiting for others.
+            if result.status != "running":
+                assert seen.success[0, action] == result.success
+                charged = float(env._episodes.state.spent[0]) - spent
+                assert charged >= seen.cost_usd[0, action] - 1e-12
+
+
+def test_peek_knows_the_quality_of_parents() -> None:
+    dataset = builtin_dataset("validation", num_workflows=20)
+    k = next(k for k in range(20) if dataset.workflows.links(k))
+    env = OrchestAIEnv(dataset, max_attempts=1, on_failure="continue")
+    seen = set()
+    for seed in range(30):
+        env.reset(seed=seed, options={"workflow": k})
+        ended = False
+        while not ended:
+            action = int(np.argmax(peek(env._episodes, ROW).success[0]))
+            seen.add(float(env._episodes.state.value[0, 0, QUALITY]))
+            ended = env.step(action)[2]
+    assert len(seen) > 10
+
+
+def test_hindsight_utility_weighs_success_cost_and_time_and_refuses_masked() -> None:
+    env = toy_env(Instance(calls=((win(2000, 0.25), (), (win(500, 1.0))),)))
+    env.reset(seed=0)
+    value = hindsight_utility(peek(env._episodes, ROW), SECONDS.as_array())
+
+    assert value[0] == pytest.approx([10.5 - 0.25 - 2.0, -np.inf, 10.5 - 1.0 - 0.5])
+    assert value.argmax(axis=1).tolist() == [2]
+
+
+def test_hindsight_per_call_falls_short_of_the_proven_optimum() -> None:
+    # It neither fails on purpose nor sees the queue: swift on subtasks 0, 1 and 2.
+    env = toy_env(DIAMOND, **DIAMOND_RULES)
+
+    def best(obs: object) -> int:
+        value = hindsight_utility(peek(env._episodes, ROW), SECONDS.as_array())
+        return int(value.argmax())
+
+    played = play(env, best)
+    assert played.actions == [0, 0, 0, 1]
+    assert played.episode_return == pytest.approx(DIAMOND_RETURN - 1.25 - 0.75)
+    assert played.episode_return == play(env, in_order([0, 0, 0, 1])).episode_return
