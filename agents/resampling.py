@@ -45,16 +45,18 @@ def recorded_composer(folder: RecordedFolder, split: str) -> Compose:
 
 
 def simulated_composer(dataset: Dataset) -> Compose:
-    """Draws workflows of simulated data; resampling draws them with replacement.
+    """Repeats workflows of simulated data; resampling draws as many as there are, with replacement.
 
-    Simulated outcomes are drawn anew in every replicate, so that luck is part of the interval.
+    Drawing more would understate the uncertainty of having so few. Simulated outcomes are drawn
+    anew in every replicate, so that luck is part of the interval.
     """
 
     def compose(rng: np.random.Generator, num_workflows: int, resample: bool) -> Dataset:
         count = len(dataset.workflows)
+        rows = np.resize(rng.choice(count, count) if resample else np.arange(count), num_workflows)
         if resample:
-            return dataset.with_workflows(dataset.workflows.take(rng.choice(count, num_workflows)))
-        return dataset.with_workflows(dataset.workflows.take(np.arange(num_workflows) % count))
+            rng.shuffle(rows)  # so that each seed's agent meets others of them
+        return dataset.with_workflows(dataset.workflows.take(rows))
 
     return compose
 

@@ -8,7 +8,8 @@ import json
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from agents import benchmark as command
-from agents import jobs
+from agents import comparison, jobs
 from agents.benchmark import Benchmark, quick_settings, run_benchmark, training_jobs
 from agents.config import load_experiment
 from agents.registry import BUILDERS
@@ -131,7 +132,19 @@ def test_report_and_pictures_are_written(finished: Benchmark) -> None:
     assert all(f"| {name} |" in text for name in (*BUILDERS, "mine"))
 
 
-def test_second_call_reuses_finished_runs(finished: Benchmark, in_process: InProcess) -> None:
+def in_threads(
+    num_jobs: int, _context: Any, initializer: Callable[..., None], arguments: tuple[Any, ...]
+) -> ThreadPoolExecutor:
+    """Stands in for ProcessPoolExecutor, without the imports of new processes."""
+    return ThreadPoolExecutor(num_jobs, "compare", initializer, arguments)
+
+
+def test_second_call_reuses_finished_runs(
+    finished: Benchmark, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison itself is made anew, here in threads, and comes to the same figures."""
+    monkeypatch.setattr(comparison, "ProcessPoolExecutor", in_threads)
+    monkeypatch.setattr(comparison, "_in_process", None)
     summary = (finished.output_dir / "summary.json").read_text()
     assert sorted(set(in_process.modules)) == [
         "agents.train_phase2",
@@ -180,11 +193,11 @@ def test_data_for_simulated_workflows_is_refused(tmp_path: Path) -> None:
 
 def test_agent_that_does_not_fit_ends_in_one_line(finished: Benchmark) -> None:
     """It is found before worker processes start, where it would be a broken pool."""
-    broken = finished.run_dir("balanced", 0) / "phase2" / "phase2_last.zip"
+    broken = finished.run_dir("balanced", 0) / "phase1" / "phase1_best.pth"
     content = broken.read_bytes()
     broken.write_bytes(b"text")
     try:
-        with pytest.raises(ValueError, match=r"phase2_last\.zip: cannot be read as a PPO model"):
+        with pytest.raises(ValueError, match=r"phase1_best\.pth: cannot be read as a checkpoint"):
             run_benchmark(finished, None)
     finally:
         broken.write_bytes(content)

@@ -143,6 +143,17 @@ def test_simulated_composer_repeats_or_draws_workflows() -> None:
     assert drawn.task_type.tolist() != plain.task_type.tolist()
 
 
+def test_simulated_resampling_leaves_some_workflows_out() -> None:
+    """However many workflows are asked for, so the interval does not shrink with their number."""
+    dataset = builtin_setting(40).dataset
+
+    drawn = simulated_composer(dataset)(np.random.default_rng(0), 4000, True).workflows
+
+    kinds = {tuple(row) for row in drawn.task_type.tolist()}
+    assert len(drawn) == 4000
+    assert 40 * 0.4 < len(kinds) < 40 * 0.85  # 63 % are expected
+
+
 def test_few_queries_widen_the_interval_more_than_episodes_tell(folder: RecordedFolder) -> None:
     """Worker bob is right on a third of the 18 test queries, so which ones are drawn matters most.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,8 +36,8 @@ def test_philox_gives_the_known_answers(
 def test_philox_takes_numpy_integers_and_gives_words_of_32_bits() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
-        key = rng.integers(2**63)
-        counter = rng.integers(2**32, size=4)
+        key: Any = rng.integers(2**63)
+        counter: Any = rng.integers(2**32, size=4)
         words = philox(key, *counter)
         assert tuple(words) == tuple(philox(int(key), *map(int, counter)))
         assert all(0 <= int(word) < 2**32 for word in words)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.dynamics import CURRENT, NONE, QUALITY
+from orchestai_env.dynamics import CURRENT, KEY, NONE, QUALITY
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.oracle import hindsight_utility, peek
+from orchestai_env.outcomes.draw import Call, draw_outcome
+from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.orchestai_env.play import in_order, play
 from tests.orchestai_env.toy import (
@@ -77,19 +79,40 @@ def test_peek_changes_nothing_and_is_what_the_call_does() -> None:
                 assert charged >= seen.cost_usd[0, action] - 1e-12
 
 
-def test_peek_knows_the_quality_of_parents() -> None:
-    dataset = builtin_dataset("validation", num_workflows=20)
-    k = next(k for k in range(20) if dataset.workflows.links(k))
-    env = OrchestAIEnv(dataset, max_attempts=1, on_failure="continue")
-    seen = set()
-    for seed in range(30):
+def test_call_and_peek_depend_on_the_mean_quality_of_the_parents() -> None:
+    simulation = SimulationSettings(quality_coupling=3.0)
+    data = builtin_dataset("validation", num_workflows=60, simulation=simulation)
+    k = int(np.argmax(data.workflows.num_parents.max(axis=1)))
+    child = int(np.argmax(data.workflows.num_parents[k]))
+    parents = data.workflows.parents[k, child, : data.workflows.num_parents[k, child]]
+    assert len(parents) > 1
+    env = OrchestAIEnv(data, max_attempts=1, on_failure="continue")
+    state, compared = env._episodes.state, 0
+    for seed in range(300):
         env.reset(seed=seed, options={"workflow": k})
-        ended = False
-        while not ended:
-            action = int(np.argmax(peek(env._episodes, ROW).success[0]))
-            seen.add(float(env._episodes.state.value[0, 0, QUALITY]))
-            ended = env.step(action)[2]
-    assert len(seen) > 10
+        while env.current_subtask not in (None, child):
+            seen = peek(env._episodes, ROW)
+            env.step(int(np.argmax(seen.success[0] & seen.allowed[0])))
+        if env.current_subtask is None:
+            continue
+        compared += 1
+        worker = int(np.argmax(env.action_masks()))
+        call = Call(
+            key=int(state.episode[0, KEY]),
+            episode=0,
+            subtask=child,
+            task_type=int(data.workflows.task_type[k, child]),
+            query=-1,
+            worker=worker,
+            attempt=0,
+            parent_quality=float(state.value[0, parents, QUALITY].mean()),
+            running=int(state.busy[0, worker]),
+        )
+        expected = draw_outcome(data.outcomes, call)
+        assert peek(env._episodes, ROW).success[0, worker] == expected[0]
+        env.step(worker)
+        assert state.value[0, child, QUALITY] == expected[1]
+    assert compared > 10
 
 
 def test_hindsight_utility_weighs_success_cost_and_time_and_refuses_masked() -> None:

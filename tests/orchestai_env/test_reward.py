@@ -65,4 +65,4 @@ def test_latency_unit_seconds_divides_the_weight_by_a_thousand() -> None:
 
 def test_weights_are_frozen() -> None:
     with pytest.raises(pydantic.ValidationError, match="frozen"):
-        RewardWeights().cost_weight = 1.0  # type: ignore[misc]
+        RewardWeights().cost_weight = 1.0

@@ -131,7 +131,8 @@ def test_rows_do_not_depend_on_num_envs(builtin: Dataset) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         actions = rng.integers(len(builtin.pool), size=50)
-        a, b = few.step(actions[:3]), many.step(actions)
+        a: Any = few.step(actions[:3])
+        b: Any = many.step(actions)
         assert_same_obs(a[0], {key: values[:3] for key, values in b[0].items()})
         for i in (1, 2, 3):
             np.testing.assert_array_equal(a[i], b[i][:3])
@@ -170,7 +171,7 @@ def test_make_vec_equals_gymnasiums_own_vectorisation(builtin: Dataset) -> None:
             np.testing.assert_array_equal(a[i], b[i])
         np.testing.assert_array_equal(a[4].get("_final_obs", []), b[4].get("_final_obs", []))
         if "final_obs" in a[4]:
-            for r in np.flatnonzero(a[4]["_final_obs"]):
+            for r in np.flatnonzero(a[4]["_final_obs"]).tolist():
                 assert_same_obs(row(a[4]["final_obs"], r), b[4]["final_obs"][r])
 
 

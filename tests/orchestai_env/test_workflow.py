@@ -174,7 +174,7 @@ def test_wrong_line_of_a_file_is_named_by_file_and_line(
 
 @pytest.mark.parametrize("name", ["flows.jsonl", "deep/down/flows.jsonl.gz"])
 def test_file_round_trips(name: str, tmp_path: Path) -> None:
-    flows = [workflow(3, (0, 2), name="ü – 1"), Workflow.from_dict(document())]
+    flows = [workflow(3, (0, 2), name="ünï 1"), Workflow.from_dict(document())]
     path = tmp_path / name
     write_workflows(path, [workflow(1)])
     write_workflows(str(path), flows)

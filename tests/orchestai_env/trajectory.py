@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def trajectory() -> list[str]:
     )
     unanswered = Instance(calls=((ONE_SECOND, ()), ((), ())), links=((0, 1),))
     recorded = toy_dataset([DIAMOND, unanswered], concurrency=(1, 1))
-    limits = {"cost_budget_usd": 0.02, "deadline_ms": 40_000.0, "max_steps": 9}
+    limits: dict[str, Any] = {"cost_budget_usd": 0.02, "deadline_ms": 40_000.0, "max_steps": 9}
     return [
         *_played(simulated, on_failure="continue"),
         *_played(simulated, **limits),
@@ -28,7 +29,7 @@ def trajectory() -> list[str]:
     ]
 
 
-def _played(dataset: Dataset, **rules: object) -> list[str]:
+def _played(dataset: Dataset, **rules: Any) -> list[str]:
     venv = OrchestAIVectorEnv(5, dataset, **rules)
     obs, _ = venv.reset(seed=3)
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.agent import Setting
+from agents.agent import Agent, Setting
 from agents.baselines import FixedTableAgent, HindsightAgent, RandomAgent, TableAgent
 from agents.config import ExperimentSettings, profile_weights
 from agents.evaluate import evaluate
@@ -29,7 +29,7 @@ def test_escalation_beats_lookup_and_hindsight_beats_all(
         return Setting(dataset=imported.dataset(split), rules=config.rules(), weights=weights)
 
     train, test = setting("train"), setting("test")
-    agents = {
+    agents: dict[str, Agent] = {
         "random": RandomAgent(0),
         "lookup": FixedTableAgent(test, tune_lookup_table(train, seed=0)),
         "escalation": TableAgent(test, tune_escalation_table(train, seed=0, restarts=1)),
