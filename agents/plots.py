@@ -28,7 +28,8 @@ _MARKERS = "osD^vP*X<>"
 def plot_learning_curves(path: Path, run_dirs: Sequence[Path], profile: str) -> None:
     """Draws validation and training returns over steps: mean over seeds and their range.
 
-    The dashed line is the escalation table on the same validation workflows.
+    The dashed line is the escalation table on the same validation workflows. The first evaluation,
+    before any training, may lie below the picture.
 
     Args:
         path: PNG to write.
@@ -37,15 +38,17 @@ def plot_learning_curves(path: Path, run_dirs: Sequence[Path], profile: str) -> 
     """
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     labels = {PHASE2: "phase 1, then PPO", SCRATCH: "PPO from scratch"}
+    table = float(np.mean([_table_return(run_dir / TABLES) for run_dir in run_dirs]))
+    shown = [table]
     for colour, (folder, label) in zip(_COLOURS, labels.items(), strict=False):
         curves = [_read_curve(run_dir / folder / CURVE) for run_dir in run_dirs]
         for column, style in (("validation_return", "-"), ("train_return", ":")):
             side = "validation" if style == "-" else "training"
+            shown += [float(value) for curve in curves for value in curve[column][1:]]
             _draw_band(axes, curves, column, colour, style, f"{label}, {side} queries")
-    table = [_table_return(run_dir / TABLES) for run_dir in run_dirs]
-    axes.axhline(
-        float(np.mean(table)), color="#000000", linestyle="--", label="escalation table, validation"
-    )
+    axes.axhline(table, color="#000000", linestyle="--", label="escalation table, validation")
+    margin = 0.1 * (max(shown) - min(shown))
+    axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set(
         xlabel="environment steps", ylabel="mean return", title=f"Learning curve, profile {profile}"
     )
