@@ -110,7 +110,9 @@ def training_jobs(benchmark: Benchmark, data: Path | None) -> list[Job]:
 
 
 def _job(module: str, shared: Sequence[str], folder: Path, result: str) -> Job:
-    return Job(module, (*shared, "--output_dir", str(folder)), folder / result)
+    # A run that was killed before its end left its last checkpoint.
+    resume = ("--resume",) if any(folder.glob("*_last.*")) else ()
+    return Job(module, (*shared, "--output_dir", str(folder), *resume), folder / result)
 
 
 def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from orchestai_env.dataset import Dataset
-from orchestai_env.errors import CheckpointError, MissingFileError
+from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError
 
 PHASE1_KEYS = (
     "epoch",
@@ -36,6 +36,24 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_resume(last: Path, *, resume: bool) -> None:
+    """Checks that a run folder fits the wish to resume.
+
+    Args:
+        last: the run's last checkpoint.
+        resume: whether to continue from it.
+    Raises:
+        CheckpointError: there is nothing to resume.
+        ConfigError: the folder holds a run, which would be overwritten.
+    """
+    if resume and not last.is_file():
+        raise CheckpointError(f"{last}: nothing to resume; start without --resume")
+    if not resume and last.exists():
+        raise ConfigError(
+            f"{last}: the run folder holds a run already; add --resume or name another --output_dir"
+        )
 
 
 def vocabulary(dataset: Dataset) -> dict[str, list[str]]:

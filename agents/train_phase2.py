@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.utils import set_random_seed
 
 from agents.baselines import RandomAgent
-from agents.checkpoint import load_policy_state, load_ppo, read_policy_weights
+from agents.checkpoint import check_resume, load_policy_state, load_ppo, read_policy_weights
 from agents.config import Phase2Settings, load_experiment
 from agents.evaluate import KEYS, evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
@@ -20,7 +20,6 @@ from agents.phase2_callbacks import BEST, LAST, StopAfterEpisodes, ValidationCal
 from agents.policy import WorkerScoringPolicy
 from agents.vec_env import OrchestAIVecEnv
 from orchestai_env.cli import run_command
-from orchestai_env.errors import CheckpointError, ConfigError
 from orchestai_env.vector_env import OrchestAIVectorEnv
 
 RESULT = "result.json"
@@ -48,12 +47,7 @@ def train_phase2(
     """
     settings = experiment.config.training.phase2_rl
     last = experiment.output_dir / LAST
-    if resume and not last.is_file():
-        raise CheckpointError(f"{last}: nothing to resume; start without --resume")
-    if not resume and last.exists():
-        raise ConfigError(
-            f"{last}: the run folder holds a run already; add --resume or name another --output_dir"
-        )
+    check_resume(last, resume=resume)
     experiment.prepare_output()
     set_random_seed(experiment.seed, using_cuda=experiment.device == "cuda")
     model = _build_model(experiment, checkpoint, last if resume else None)

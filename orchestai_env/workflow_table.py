@@ -125,19 +125,14 @@ class WorkflowTable:
                     f"max_subtasks is {max_subtasks}; raise it or split the workflow"
                 )
             for i, subtask in enumerate(workflow.subtasks):
+                place = f"workflow {workflow.id!r}, subtask {i}"
                 if subtask.type not in known:
                     raise WorkflowError(
-                        f"workflow {workflow.id!r}, subtask {i}: "
-                        + unknown_name("task type", subtask.type, known)
+                        f"{place}: {unknown_name('task type', subtask.type, known)}"
                     )
                 task_type[k, i] = known[subtask.type]
                 if query_index is not None:
-                    if subtask.query_id is None or subtask.query_id not in query_index:
-                        raise WorkflowError(
-                            f"workflow {workflow.id!r}, subtask {i}: no recorded outcome for query "
-                            f"{subtask.query_id!r}; import the outcomes of its source first"
-                        )
-                    query[k, i] = query_index[subtask.query_id]
+                    query[k, i] = _query_row(subtask.query_id, query_index, place)
             links.extend(workflow.links)
             owner.extend([k] * len(workflow.links))
         return cls.from_links(
@@ -165,6 +160,15 @@ class WorkflowTable:
             for i in range(int(self.num_subtasks[k]))
             for j in self.children[k, i, : self.num_children[k, i]]
         )
+
+
+def _query_row(query_id: str | None, query_index: Mapping[str, int], place: str) -> int:
+    if query_id is None or query_id not in query_index:
+        raise WorkflowError(
+            f"{place}: no recorded outcome for query {query_id!r}; import the outcomes of its "
+            "source first"
+        )
+    return query_index[query_id]
 
 
 def _adjacency_lists(

@@ -18,13 +18,13 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.utils import set_random_seed
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.checkpoint import load_policy_state, read_phase1, vocabulary, write_whole
+from agents.checkpoint import check_resume, load_policy_state, read_phase1, vocabulary, write_whole
 from agents.config import ExperimentSettings, load_experiment
 from agents.evaluate import KEYS, evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
 from agents.policy import WorkerScoringPolicy
 from orchestai_env.cli import run_command
-from orchestai_env.errors import CheckpointError, ConfigError
+from orchestai_env.errors import ConfigError
 from orchestai_env.observation import ObservationLayout
 from supervised.behaviour_cloning import CloningLoss, CloningTrainer
 from supervised.demonstrations import Demonstrations, collect_demonstrations
@@ -55,12 +55,7 @@ def train_phase1(experiment: Experiment, *, resume: bool, progress_bar: bool) ->
         OrchestAIError: data, checkpoint or settings are wrong.
     """
     last = experiment.output_dir / LAST
-    if not resume and last.exists():
-        raise ConfigError(
-            f"{last}: the run folder holds a run already; add --resume or name another --output_dir"
-        )
-    if resume and not last.is_file():
-        raise CheckpointError(f"{last}: nothing to resume; start without --resume")
+    check_resume(last, resume=resume)
     experiment.prepare_output()
     set_random_seed(experiment.seed)
     train, held_out = _demonstrations(experiment)

@@ -63,23 +63,7 @@ def simulated_tables(
                 f"task type {task_type!r}: no worker of the pool has a skill for it; "
                 "add one to worker_models or leave the type out"
             )
-    shape = (len(task_types), len(pool))
-    levels = np.array([_NORMAL.inv_cdf((i + 0.5) / _LEVELS) for i in range(_LEVELS)])
-    total_sd = math.sqrt(1.0 + settings.difficulty_spread**2)
-    capable = np.zeros(shape, np.uint8)
-    success = np.zeros(shape)
-    skill = np.zeros(shape)
-    tokens = np.zeros((*shape, _LEVELS), np.int64)
-    for w, worker in enumerate(pool.workers):
-        for t, task_type in enumerate(task_types):
-            known = worker.skills.get(task_type)
-            if known is None:
-                continue
-            capable[t, w] = 1
-            success[t, w] = known.success
-            skill[t, w] = _NORMAL.inv_cdf(known.success) * total_sd
-            spread = np.exp(settings.token_spread * levels)
-            tokens[t, w] = np.maximum(1, np.round(known.output_tokens * spread))
+    capable, success, skill, tokens = _skill_tables(pool, task_types, settings)
     tables: dict[str, Any] = empty_tables()
     tables |= {
         "kind": np.array([SIMULATED]),
@@ -104,6 +88,29 @@ def simulated_tables(
     }
     filled = OutcomeTables(**tables)
     return filled, _statistics(filled, success)
+
+
+def _skill_tables(
+    pool: WorkerPool, task_types: Sequence[str], settings: SimulationSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns capable, stated success and latent skill (T, W), and output tokens (T, W, L)."""
+    shape = (len(task_types), len(pool))
+    levels = np.array([_NORMAL.inv_cdf((i + 0.5) / _LEVELS) for i in range(_LEVELS)])
+    total_sd = math.sqrt(1.0 + settings.difficulty_spread**2)
+    capable = np.zeros(shape, np.uint8)
+    success, skill = np.zeros(shape), np.zeros(shape)
+    tokens = np.zeros((*shape, _LEVELS), np.int64)
+    for w, worker in enumerate(pool.workers):
+        for t, task_type in enumerate(task_types):
+            known = worker.skills.get(task_type)
+            if known is None:
+                continue
+            capable[t, w] = 1
+            success[t, w] = known.success
+            skill[t, w] = _NORMAL.inv_cdf(known.success) * total_sd
+            spread = np.exp(settings.token_spread * levels)
+            tokens[t, w] = np.maximum(1, np.round(known.output_tokens * spread))
+    return capable, success, skill, tokens
 
 
 def _statistics(tables: OutcomeTables, success: np.ndarray) -> WorkerStatistics:

@@ -179,6 +179,19 @@ def test_jobs_of_a_benchmark(tmp_path: Path) -> None:
         assert checkpoint.parent == job.after.result.parent
 
 
+def test_killed_run_is_resumed(tmp_path: Path) -> None:
+    benchmark = make(tmp_path)
+    killed = training_jobs(benchmark, None)[0].result.parent
+    killed.mkdir(parents=True)
+    (killed / "phase1_last.pth").touch()
+
+    resumed = [
+        job.result.parent for job in training_jobs(benchmark, None) if "--resume" in job.arguments
+    ]
+
+    assert resumed == [killed]
+
+
 def test_quick_settings_are_one_seed_and_the_main_profile(tmp_path: Path) -> None:
     config = quick_settings(make(tmp_path).config)
 
