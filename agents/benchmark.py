@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.errors import ConfigError
+
+MADE_OF = "made_of.sha256"
+"""File of an output folder: a hash of the settings and the data that its runs come from."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,24 @@ def prepare_data(benchmark: Benchmark, data: Path | None) -> Path | None:
     return folder
 
 
+def _claim_output(benchmark: Benchmark, data: Path | None) -> None:
+    """Notes what the runs of an output folder are made of, and refuses to mix them with others.
+
+    Raises:
+        ConfigError: the folder holds runs of other settings or data, which would be reused.
+    """
+    settings = benchmark.config.model_dump_json(exclude={"benchmark"})
+    content = settings.encode() + ((data / DESCRIPTION).read_bytes() if data else b"")
+    made_of = hashlib.sha256(content).hexdigest()
+    path = benchmark.output_dir / MADE_OF
+    if path.is_file() and path.read_text().strip() != made_of:
+        raise ConfigError(
+            f"{benchmark.output_dir}: holds runs of other settings or data, which would be reused; "
+            "name another --output_dir, or remove it"
+        )
+    write_whole(path, lambda partial: partial.write_text(made_of + "\n"))
+
+
 def training_jobs(benchmark: Benchmark, data: Path | None) -> list[Job]:
     """Returns every tuning and training that the agents of the registry need."""
     jobs = []
@@ -132,6 +154,7 @@ def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
     benchmark.output_dir.mkdir(parents=True, exist_ok=True)
     save_resolved(benchmark.config, benchmark.output_dir / "config.yaml")
     folder = prepare_data(benchmark, data)
+    _claim_output(benchmark, folder)
     run_jobs(
         training_jobs(benchmark, folder),
         num_jobs=benchmark.config.benchmark.num_jobs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import subprocess
@@ -161,6 +162,15 @@ def test_second_call_reuses_finished_runs(
     assert in_process.modules == ["agents.tune_tables"]
     assert missing.read_text() == tables
     assert (finished.output_dir / "summary.json").read_text() == summary
+
+
+def test_runs_of_other_settings_are_not_reused(finished: Benchmark) -> None:
+    other = dataclasses.replace(
+        finished, config=finished.config.model_copy(update={"seed": finished.config.seed + 1})
+    )
+
+    with pytest.raises(ConfigError, match="holds runs of other settings or data"):
+        run_benchmark(other, None)
 
 
 def test_jobs_of_a_benchmark(tmp_path: Path) -> None:
