@@ -15,7 +15,12 @@ class RandomAgent:
 
     def __init__(self, seed: int) -> None:
         """Seeds the picks."""
+        self._seed = seed
         self._rng = np.random.default_rng(seed)
+
+    def attach(self, episodes: Episodes) -> None:
+        """Starts its picks anew, so that an evaluation does not depend on earlier ones."""
+        self._rng = np.random.default_rng(self._seed)
 
     def predict(
         self,

@@ -202,3 +202,11 @@ def test_every_baseline_obeys_the_mask() -> None:
     for agent in agents:
         actions, _ = agent.predict(observation)
         assert observation["action_mask"][np.arange(60), actions].all()
+
+
+def test_random_evaluations_do_not_depend_on_earlier_ones() -> None:
+    setting, agent = builtin_setting(40), RandomAgent(0)
+
+    first, again = (evaluate(agent, setting, seed=0).episode_return for _ in range(2))
+
+    assert first.tolist() == again.tolist()
