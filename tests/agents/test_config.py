@@ -88,7 +88,9 @@ def test_every_experiment_and_its_profiles_load(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "rewards").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_reward_profile_loads(path: Path) -> None:
-    load_yaml(path, RewardWeights)
+    weights = load_yaml(path, RewardWeights)
+
+    assert weights.success_weight == 10.0 and (weights.as_array() > 0).all()
 
 
 def test_balanced_profile_is_the_stated_formula() -> None:

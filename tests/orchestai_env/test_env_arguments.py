@@ -98,9 +98,11 @@ def test_wrong_action_raises_and_steps_nothing(action: Any) -> None:
 
 @pytest.mark.parametrize("action", [0, np.int64(1), np.int32(1), np.uint8(1), np.array(1), [1]])
 def test_actions_of_any_integer_kind_are_taken(action: Any) -> None:
-    env = OrchestAIEnv(TOY)
+    env, plain = OrchestAIEnv(TOY), OrchestAIEnv(TOY)
     env.reset(seed=0)
-    env.step(action)
+    plain.reset(seed=0)
+
+    assert env.step(action)[1] == plain.step(int(np.asarray(action).item()))[1]
 
 
 WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [

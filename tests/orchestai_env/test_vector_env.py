@@ -112,7 +112,7 @@ def test_rows_equal_single_envs_on_simulated_outcomes(
 @given(case=cases(), num_envs=st.integers(1, 4))
 def test_rows_equal_single_envs_on_recorded_outcomes(case: Case, num_envs: int) -> None:
     both = Singles(case.dataset(), num_envs, 0, case.rules)
-    for action in case.actions:
+    for action in case.actions:  # every step asserts that rows and single environments are equal
         both.step(np.arange(action, action + num_envs) % len(case.concurrency))
 
 
