@@ -40,10 +40,14 @@ class Experiment:
     device: str
     """cpu or cuda."""
     weights: RewardWeights
+    _datasets: dict[str, Dataset] = dataclasses.field(default_factory=dict, repr=False)
+    """Splits that were read already: reading one takes a second."""
 
     def dataset(self, split: str) -> Dataset:
         """Returns a split of the data."""
-        return experiment_dataset(self.config, self.data, split)
+        if split not in self._datasets:
+            self._datasets[split] = experiment_dataset(self.config, self.data, split)
+        return self._datasets[split]
 
     def setting(self, split: str, max_workflows: int | None = None) -> Setting:
         """Returns the decision problem of a split, with at most so many workflows."""

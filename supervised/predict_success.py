@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.checkpoint import write_whole
+from agents.experiment import choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import EMBEDDINGS, PREDICTIONS, RecordedFolder, load_folder
 from supervised.embeddings import embed_texts
@@ -82,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of an imported data set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the cross-fitting folds")
-    parser.add_argument("--device", default="cpu", help="torch device of the text encoder")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args(argv)
-    scores = predict_success(args.data, seed=args.seed, device=args.device)
+    scores = predict_success(args.data, seed=args.seed, device=choose_device(args.device))
     table = Table("predictor", "split", "log loss", "AUC", "calibration error")
     plain: dict[str, dict[str, dict[str, float]]] = {}
     for name, splits in scores.items():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from orchestai_env.datasets.folder import load_dataset, load_folder, load_queries
-from orchestai_env.errors import DataError, MissingFileError
+from orchestai_env.errors import ConfigError, DataError, MissingFileError
 from supervised import predict_success as command
 from supervised.predict_success import recorded_labels
 from tests.recorded_source import import_source
@@ -126,3 +126,12 @@ def test_embeddings_of_other_queries_are_refused(folder: Path, encoder: Encoder)
 
     with pytest.raises(DataError, match=r"embeddings\.npz: belongs to other queries"):
         command.main(["--data", str(folder)])
+
+
+def test_missing_gpu_is_refused_before_the_data_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    with pytest.raises(ConfigError, match="torch finds no GPU"):
+        command.main(["--data", str(tmp_path), "--device", "cuda"])
