@@ -12,7 +12,7 @@ PACKAGES := orchestai_env agents supervised
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint types real bench clean
+.PHONY: help install demo test lint types real bench docs clean
 
 # `make real` stops here, in one line and with exit code 2, before anything is installed.
 ifneq ($(filter real,$(MAKECMDGOALS)),)
@@ -54,6 +54,9 @@ real: $(STAMP) ## compare all agents on recorded outcomes: make real DATA=FOLDER
 
 bench: $(STAMP) ## measure import time and environment steps per second
 	$(BIN)/python benchmarks/environment.py
+
+docs: $(STAMP) ## write docs/environment.md from docstrings, spaces and settings
+	$(BIN)/python docs/make_environment_page.py
 
 clean: ## remove caches and build outputs; .venv and runs stay
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestai_env.dataset import Dataset
-from orchestai_env.episodes import EpisodeRules
 from orchestai_env.observation import WORKER_FEATURES, subtask_features
 from orchestai_env.reward import RewardWeights
+from orchestai_env.rules import EpisodeRules
 
 Obs = Mapping[str, npt.NDArray[Any]]
 Actions = npt.NDArray[np.int64]

@@ -9,9 +9,9 @@ import pydantic
 import yaml
 
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
-from orchestai_env.episodes import EpisodeRules
 from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.reward import RewardWeights
+from orchestai_env.rules import EpisodeRules
 from orchestai_env.settings import load_yaml
 from orchestai_env.workers import WorkerPool
 

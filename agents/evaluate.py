@@ -10,9 +10,9 @@ from gymnasium.utils import seeding
 
 from agents.agent import Agent, Setting
 from orchestai_env import dynamics
-from orchestai_env.dynamics import ONGOING
 from orchestai_env.episodes import Episodes
 from orchestai_env.observation import ObservationLayout
+from orchestai_env.state import ONGOING
 
 KEYS = ("subtasks", "workers", "context", "action_mask")
 """Observation keys that our agents read; adjacency and raw embeddings are left to others."""

@@ -17,8 +17,10 @@ from agents.checkpoint import write_whole
 from agents.evaluate import start_episodes
 from agents.experiment import Experiment, experiment_parser, read_experiment
 from orchestai_env.cli import run_command
-from orchestai_env.compiled import compiled
-from orchestai_env.dynamics import (
+from orchestai_env.compiled import compiled, inlined
+from orchestai_env.dynamics import reset_row, step_row
+from orchestai_env.errors import CheckpointError, MissingFileError
+from orchestai_env.state import (
     ATTEMPTS,
     CURRENT,
     ENDED,
@@ -27,10 +29,7 @@ from orchestai_env.dynamics import (
     WORKFLOW,
     EpisodeState,
     Problem,
-    reset_row,
-    step_row,
 )
-from orchestai_env.errors import CheckpointError, MissingFileError
 
 Table = npt.NDArray[np.int64]
 TABLES = "tables.json"
@@ -47,7 +46,7 @@ class TablePlayer:
         """Starts the episodes; `escalate` plays as TableAgent, else as FixedTableAgent."""
         self._episodes = start_episodes(setting, seed=seed)
         self._workflows = self._episodes.state.episode[:, WORKFLOW].copy()
-        self._price = self._episodes.features.price
+        self._cost_usd = self._episodes.features.cost_usd
         self._escalate = escalate
 
     def mean_return(self, table: Table) -> float:
@@ -57,7 +56,7 @@ class TablePlayer:
             self._episodes.problem,
             self._episodes.state,
             self._workflows,
-            self._price,
+            self._cost_usd,
             table,
             self._escalate,
             total,
@@ -70,7 +69,7 @@ def _play(
     problem: Problem,
     state: EpisodeState,
     workflows: npt.NDArray[np.int64],
-    price: npt.NDArray[np.float32],
+    cost_usd: npt.NDArray[np.float64],
     table: Table,
     escalate: bool,
     total: npt.NDArray[np.float64],
@@ -78,18 +77,17 @@ def _play(
     for r in range(len(total)):
         reset_row(problem, state, r, workflows[r])
         while state.episode[r, ENDED] == ONGOING:
-            action = _table_action(problem, state, r, price, table, escalate)
+            action = _table_action(problem, state, r, cost_usd, table, escalate)
             step_row(problem, state, r, action)
-            terms = state.terms[r]
-            total[r] += terms[0] + terms[1] + terms[2] + terms[3]
+            total[r] += state.reward[r]
 
 
-@compiled
+@inlined
 def _table_action(
     problem: Problem,
     state: EpisodeState,
     r: int,
-    price: npt.NDArray[np.float32],
+    cost_usd: npt.NDArray[np.float64],
     table: Table,
     escalate: bool,
 ) -> int:
@@ -103,7 +101,7 @@ def _table_action(
             return worker
     cheapest = NONE
     for w in range(state.mask.shape[1]):
-        if state.mask[r, w] == 1 and (cheapest == NONE or price[t, w] < price[t, cheapest]):
+        if state.mask[r, w] == 1 and (cheapest == NONE or cost_usd[t, w] < cost_usd[t, cheapest]):
             cheapest = w
     return max(cheapest, 0)  # no worker is allowed: the episode ends whatever the action
 

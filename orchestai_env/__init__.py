@@ -1,6 +1,7 @@
 """OrchestAI: choose which AI worker model runs each step of a workflow.
 
-Importing the package registers the Gymnasium environment `OrchestAI-v0`.
+Importing the package registers the Gymnasium environments `OrchestAI-v0` and, with a vector
+reward, `OrchestAI-MO-v0`.
 """
 
 import gymnasium
@@ -9,6 +10,7 @@ from orchestai_env.dataset import Dataset
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.errors import OrchestAIError
 from orchestai_env.execution_result import ExecutionResult, SubtaskResult
+from orchestai_env.mo_env import OrchestAIMOEnv, OrchestAIMOVectorEnv
 from orchestai_env.reward import RewardWeights, compute_reward
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from orchestai_env.workers import WorkerPool, WorkerSpec
@@ -21,6 +23,8 @@ __all__ = [
     "ExecutionResult",
     "OrchestAIEnv",
     "OrchestAIError",
+    "OrchestAIMOEnv",
+    "OrchestAIMOVectorEnv",
     "OrchestAIVectorEnv",
     "RewardWeights",
     "Subtask",
@@ -36,4 +40,11 @@ gymnasium.register(
     id="OrchestAI-v0",
     entry_point="orchestai_env.env:OrchestAIEnv",
     vector_entry_point="orchestai_env.vector_env:OrchestAIVectorEnv",
+)
+
+gymnasium.register(
+    id="OrchestAI-MO-v0",
+    entry_point="orchestai_env.mo_env:OrchestAIMOEnv",
+    vector_entry_point="orchestai_env.mo_env:OrchestAIMOVectorEnv",
+    disable_env_checker=True,  # it wants a scalar reward
 )

@@ -12,6 +12,7 @@ import pydantic
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import OrchestAIError
+from orchestai_env.render_command import add_render_command
 from orchestai_env.settings import load_yaml
 from orchestai_env.workers import WorkerPool
 
@@ -50,6 +51,7 @@ def _dispatch(argv: Sequence[str] | None) -> None:
     add.add_argument("--data", type=Path, required=True, help="folder of recorded outcomes")
     add.add_argument("--output_dir", type=Path, required=True, help="data set folder to write")
     add.set_defaults(run=_import_recorded)
+    add_render_command(commands)
     args = parser.parse_args(argv)
     args.run(args)
 

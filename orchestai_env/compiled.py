@@ -36,20 +36,36 @@ def _cache_folder() -> str:
 
 
 _FOLDER = _cache_folder()
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+_OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "_nrt": False,
+}
 
 
 def compiled(function: Function) -> Function:
     """Compiles a function at its first call; with NUMBA_DISABLE_JIT=1 it stays plain Python.
 
-    Without numba's reference counts (_nrt=False): the functions only read and write arrays that
-    their caller holds, and counting every view costs several times the work itself. So a compiled
-    function must not allocate.
+    Inlined wherever it is called (forceinline): a call that is not passes every array of every
+    record on the stack, which took three quarters of a step. Without numba's reference counts
+    (_nrt=False): the functions only read and write arrays that their caller holds, and counting
+    every view costs several times the work itself. So a compiled function must not allocate.
     """
+    return _compile(function, **_OPTIONS)
+
+
+def inlined(function: Function) -> Function:
+    """Compiles a function that only compiled functions call, which halves the time to compile."""
+    return _compile(function, **_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _compile(function: Function, **options: Any) -> Function:
     config: Any = numba.config
     before = config.CACHE_DIR
     config.CACHE_DIR = _FOLDER
     try:
-        return cast(Function, numba.njit(**_OPTIONS)(function))
+        return cast(Function, numba.njit(**options)(function))
     finally:
         config.CACHE_DIR = before

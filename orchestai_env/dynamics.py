@@ -6,199 +6,198 @@ microseconds since the episode began, money is USD. docs: class docstring of Orc
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
-from orchestai_env.compiled import compiled
+from orchestai_env.compiled import inlined
 from orchestai_env.counter_rng import below, philox
 from orchestai_env.outcomes.draw import WORKFLOW_CHOICE, Call, draw_outcome, is_available
-from orchestai_env.outcomes.tables import OutcomeTables
-
-PENDING, READY, RUNNING, SUCCEEDED, FAILED = range(5)
-"""Status of a subtask."""
-STATUS_NAMES = ("pending", "ready", "running", "succeeded", "failed")
-
-ONGOING, TERMINATED, TRUNCATED = range(3)
-"""How an episode stands."""
-
-# Columns of EpisodeState.episode.
-CLOCK, KEY, NUMBER, WORKFLOW, STEPS, CURRENT, CALLS, RUNS, REPLACED, ENDED, SUCCESSES = range(11)
-# Columns of EpisodeState.subtask.
-STATUS, ATTEMPTS, WORKER, ORDER, START, END, WINS, FIRST_START, LAST_END = range(9)
-# Columns of EpisodeState.value.
-COST, CALL_COST, CALL_RESERVED, QUALITY = range(4)
-# Columns of Rules.whole.
-MAX_ATTEMPTS, MAX_PARALLEL, CONTINUE, MAX_STEPS, DEADLINE = range(5)
-# Columns of EpisodeState.terms and .weights, as reward.REWARD_TERMS.
-R_SUCCESS, R_COST, R_LATENCY, R_SHAPING = range(4)
-
-NONE = -1
-"""No subtask, worker, time or deadline."""
-
-
-class EpisodeState(NamedTuple):
-    """State of n episodes; row r of every array is episode r. N subtasks, W workers."""
-
-    episode: npt.NDArray[np.int64]
-    """int64 (n, 11): clock [us], key of the random numbers, episode number, workflow, steps,
-    subtask to decide on, calls made, calls running, masked actions replaced, ended, succeeded."""
-    spent: npt.NDArray[np.float64]
-    """float64 (n,) [USD]; cost of all ended calls."""
-    subtask: npt.NDArray[np.int64]
-    """int64 (n, N, 9): status, ended calls, worker, order, start and end [us] of the last call,
-    whether it will succeed, start of the first and end of the last ended call [us]; NONE = not."""
-    value: npt.NDArray[np.float64]
-    """float64 (n, N, 4): cost of all calls, cost and reservation of the open one, quality."""
-    failures: npt.NDArray[np.int64]
-    """int64 (n, N, W); failed calls of the worker on the subtask."""
-    busy: npt.NDArray[np.int64]
-    """int64 (n, W); calls that the worker runs."""
-    mask: npt.NDArray[np.int8]
-    """int8 (n, W); 1 where the worker may be chosen for the current subtask."""
-    terms: npt.NDArray[np.float64]
-    """float64 (n, 4); signed reward terms of the last step."""
-    weights: npt.NDArray[np.float64]
-    """float64 (n, 4); success, per USD, per ms, per subtask."""
-    plan: npt.NDArray[np.int64]
-    """int64 (n, 2, N) [us]; earliest and latest expected end, see observation.py."""
-
-
-class Problem(NamedTuple):
-    """What does not change while episodes run. K workflows, T task types."""
-
-    num_subtasks: npt.NDArray[np.int32]
-    task_type: npt.NDArray[np.int32]
-    query: npt.NDArray[np.int32]
-    num_parents: npt.NDArray[np.int32]
-    parents: npt.NDArray[np.int32]
-    num_children: npt.NDArray[np.int32]
-    children: npt.NDArray[np.int32]
-    concurrency: npt.NDArray[np.int64]
-    """int64 (W,); calls that the worker runs at once."""
-    cost_upper: npt.NDArray[np.float64]
-    """float64 (T, W) [USD]; what the budget reserves for a call."""
-    whole: npt.NDArray[np.int64]
-    """int64 (5,): max_attempts, max_parallel_tasks, continue after a failure, max_steps,
-    deadline [us] or NONE."""
-    budget_usd: npt.NDArray[np.float64]
-    """float64 (1,) [USD]; inf = none."""
-    outcomes: OutcomeTables
+from orchestai_env.state import (
+    ATTEMPTS,
+    CALL_COST,
+    CALL_RESERVED,
+    CALLS,
+    CLOCK,
+    CONTINUE,
+    COST,
+    CURRENT,
+    DEADLINE,
+    END,
+    ENDED,
+    FAILED,
+    FIRST_START,
+    KEY,
+    LAST_END,
+    MAX_ATTEMPTS,
+    MAX_PARALLEL,
+    MAX_STEPS,
+    NONE,
+    NUMBER,
+    ONGOING,
+    ORDER,
+    PENDING,
+    QUALITY,
+    R_COST,
+    R_LATENCY,
+    R_SHAPING,
+    R_SUCCESS,
+    READY,
+    REPLACED,
+    RUNNING,
+    RUNS,
+    START,
+    STATUS,
+    STEPS,
+    SUCCEEDED,
+    SUCCESSES,
+    TERMINATED,
+    TRUNCATED,
+    WAITING,
+    WINS,
+    WORKER,
+    WORKFLOW,
+    EpisodeState,
+    Problem,
+)
+from orchestai_env.variation import draw_variation
 
 
-def new_state(n: int, max_subtasks: int, num_workers: int) -> EpisodeState:
-    """Allocates the state of n episodes; `reset_row` fills it."""
-    return EpisodeState(
-        episode=np.zeros((n, 11), np.int64),
-        spent=np.zeros(n),
-        subtask=np.zeros((n, max_subtasks, 9), np.int64),
-        value=np.zeros((n, max_subtasks, 4)),
-        failures=np.zeros((n, max_subtasks, num_workers), np.int64),
-        busy=np.zeros((n, num_workers), np.int64),
-        mask=np.ones((n, num_workers), np.int8),
-        terms=np.zeros((n, 4)),
-        weights=np.zeros((n, 4)),
-        plan=np.zeros((n, 2, max_subtasks), np.int64),
-    )
-
-
-@compiled
+@inlined
 def reset_row(problem: Problem, state: EpisodeState, r: int, workflow: int) -> None:
     """Starts episode NUMBER of row r; draws its workflow where none is given (NONE)."""
     episode = state.episode[r]
-    if workflow == NONE:
-        word = philox(episode[KEY], episode[NUMBER], 0, 0, WORKFLOW_CHOICE)[0]
-        workflow = below(word, len(problem.num_subtasks))
     key, number = episode[KEY], episode[NUMBER]
-    episode[:] = 0
+    if workflow == NONE:
+        word = philox(key, number, 0, 0, WORKFLOW_CHOICE)[0]
+        workflow = below(word, len(problem.num_subtasks))
+    for column in range(len(episode)):
+        episode[column] = 0
     episode[KEY] = key
     episode[NUMBER] = number
     episode[WORKFLOW] = workflow
-    episode[CURRENT] = NONE
     state.spent[r] = 0.0
-    state.value[r] = 0.0
-    state.failures[r] = 0
-    state.busy[r] = 0
-    state.terms[r] = 0.0
-    subtask = state.subtask[r]
-    subtask[:] = NONE
-    subtask[:, ATTEMPTS] = 0
-    for i in range(len(subtask)):
-        no_parents = problem.num_parents[workflow, i] == 0
-        subtask[i, STATUS] = READY if no_parents else PENDING
+    for w in range(state.busy.shape[1]):
+        state.busy[r, w] = 0
+    for i in range(problem.num_subtasks[workflow]):
+        _reset_subtask(problem, state, r, i)
+    _clear_amounts(state, r)
+    draw_variation(problem, state, r)
     _advance(problem, state, r)
 
 
-@compiled
+@inlined
+def _reset_subtask(problem: Problem, state: EpisodeState, r: int, i: int) -> None:
+    subtask = state.subtask[r, i]
+    for column in range(len(subtask)):
+        subtask[column] = NONE
+    is_free = problem.num_parents[state.episode[r, WORKFLOW], i] == 0
+    subtask[STATUS] = READY if is_free else PENDING
+    subtask[ATTEMPTS] = 0
+    for column in range(state.value.shape[2]):
+        state.value[r, i, column] = 0.0
+    for w in range(state.failures.shape[2]):
+        state.failures[r, i, w] = 0
+
+
+@inlined
+def _clear_amounts(state: EpisodeState, r: int) -> None:
+    for term in range(4):
+        state.amounts[r, term] = 0.0
+
+
+@inlined
 def step_row(problem: Problem, state: EpisodeState, r: int, action: int) -> None:
-    """Calls worker `action` on the current subtask and moves to the next decision or the end."""
+    """Calls the worker of `action` on the current subtask and moves to the next decision or end."""
     episode = state.episode[r]
-    state.terms[r] = 0.0
-    if episode[CURRENT] == NONE:  # the episode ended without a decision
-        return
-    num_workers = state.mask.shape[1]
-    worker = action
-    while state.mask[r, worker] == 0:
-        worker = (worker + 1) % num_workers
-    if worker != action:
-        episode[REPLACED] += 1
-    _dispatch(problem, state, r, worker)
-    episode[STEPS] += 1
-    _advance(problem, state, r)
-    if episode[ENDED] == ONGOING and episode[STEPS] >= problem.whole[MAX_STEPS]:
-        _end(problem, state, r, TRUNCATED)
+    _clear_amounts(state, r)
+    if episode[CURRENT] != NONE:  # else the episode ended without a decision
+        _dispatch(problem, state, r, _allowed_action(state, r, action))
+        episode[STEPS] += 1
+        _advance(problem, state, r)
+    amounts, weights, terms = state.amounts[r], state.weights[r], state.terms[r]
+    terms[R_SUCCESS] = weights[R_SUCCESS] * amounts[R_SUCCESS]
+    terms[R_COST] = 0.0 - weights[R_COST] * amounts[R_COST]
+    terms[R_LATENCY] = 0.0 - weights[R_LATENCY] * amounts[R_LATENCY]
+    terms[R_SHAPING] = weights[R_SHAPING] * amounts[R_SHAPING]
+    state.reward[r] = terms[R_SUCCESS] + terms[R_COST] + terms[R_LATENCY] + terms[R_SHAPING]
+    state.ended[r] = episode[ENDED]
+    if episode[ENDED] != ONGOING:
+        _summarise(problem, state, r)
 
 
-@compiled
-def _dispatch(problem: Problem, state: EpisodeState, r: int, worker: int) -> None:
-    """Queues a call of the worker on the current subtask and reserves its upper cost."""
+@inlined
+def _allowed_action(state: EpisodeState, r: int, action: int) -> int:
+    """Returns the action, or the next allowed one, cyclically."""
+    allowed = action
+    while state.mask[r, allowed] == 0:
+        allowed += 1
+        if allowed == state.mask.shape[1]:
+            allowed = 0
+    if allowed != action:
+        state.episode[r, REPLACED] += 1
+    return allowed
+
+
+@inlined
+def _dispatch(problem: Problem, state: EpisodeState, r: int, action: int) -> None:
+    """Queues a call of the action's worker on the current subtask and reserves its upper cost."""
     episode, i = state.episode[r], state.episode[r, CURRENT]
+    worker = state.roster[r, action]
     task_type = problem.task_type[episode[WORKFLOW], i]
-    state.value[r, i, CALL_RESERVED] = problem.cost_upper[task_type, worker]
+    state.value[r, i, CALL_RESERVED] = (
+        problem.cost_upper[task_type, worker] * state.price[r, worker]
+    )
     subtask = state.subtask[r, i]
     subtask[STATUS] = RUNNING
     subtask[WORKER] = worker
     subtask[ORDER] = episode[CALLS]
     subtask[START] = NONE
     episode[CALLS] += 1
+    episode[WAITING] += 1
     episode[CURRENT] = NONE
 
 
-@compiled
+@inlined
 def _advance(problem: Problem, state: EpisodeState, r: int) -> None:
     """Moves the clock to the next decision, or ends the episode."""
     episode = state.episode[r]
+    begun = episode[CLOCK]
+    how = _next_decision(problem, state, r)
+    if how == ONGOING and episode[STEPS] >= problem.whole[MAX_STEPS]:
+        how = TRUNCATED
+    state.amounts[r, R_LATENCY] = float(episode[CLOCK] - begun) / 1000.0
+    if how != ONGOING:
+        _end(problem, state, r, how)
+
+
+@inlined
+def _next_decision(problem: Problem, state: EpisodeState, r: int) -> int:
+    """Moves the clock until a subtask is READY and has an allowed worker; tells how that ended."""
+    episode = state.episode[r]
     abort = problem.whole[CONTINUE] == 0
-    _start_calls(problem, state, r)
     while True:
+        _start_calls(problem, state, r)
         i = _next_ready(problem, state, r)
         if i != NONE:
             if _write_mask(problem, state, r, i):
                 episode[CURRENT] = i
-                return
+                return ONGOING
             state.subtask[r, i, STATUS] = FAILED  # no worker is allowed
             if abort:
-                _end(problem, state, r, TERMINATED)
-                return
+                return TERMINATED
         elif episode[RUNS] == 0:
-            _end(problem, state, r, TERMINATED)
-            return
+            return TERMINATED
         else:
             instant = _next_completion(problem, state, r)
             deadline = problem.whole[DEADLINE]
             if deadline != NONE and instant > deadline:
-                _move_clock(state, r, deadline)
-                _end(problem, state, r, TERMINATED)
-                return
-            _move_clock(state, r, instant)
+                episode[CLOCK] = deadline
+                return TERMINATED
+            episode[CLOCK] = instant
             if _complete_calls(problem, state, r) and abort:
-                _end(problem, state, r, TERMINATED)
-                return
-            _start_calls(problem, state, r)
+                return TERMINATED
 
 
-@compiled
+@inlined
 def _next_ready(problem: Problem, state: EpisodeState, r: int) -> int:
     for i in range(problem.num_subtasks[state.episode[r, WORKFLOW]]):
         if state.subtask[r, i, STATUS] == READY:
@@ -206,7 +205,7 @@ def _next_ready(problem: Problem, state: EpisodeState, r: int) -> int:
     return NONE
 
 
-@compiled
+@inlined
 def _next_completion(problem: Problem, state: EpisodeState, r: int) -> int:
     instant = NONE
     for i in range(problem.num_subtasks[state.episode[r, WORKFLOW]]):
@@ -217,19 +216,12 @@ def _next_completion(problem: Problem, state: EpisodeState, r: int) -> int:
     return instant
 
 
-@compiled
-def _move_clock(state: EpisodeState, r: int, instant: int) -> None:
-    elapsed_ms = float(instant - state.episode[r, CLOCK]) / 1000.0
-    state.terms[r, R_LATENCY] -= state.weights[r, R_LATENCY] * elapsed_ms
-    state.episode[r, CLOCK] = instant
-
-
-@compiled
+@inlined
 def _start_calls(problem: Problem, state: EpisodeState, r: int) -> None:
     """Starts waiting calls, first come first served, while slots are free."""
     episode = state.episode[r]
     n = problem.num_subtasks[episode[WORKFLOW]]
-    while episode[RUNS] < problem.whole[MAX_PARALLEL]:
+    while episode[WAITING] > 0 and episode[RUNS] < problem.whole[MAX_PARALLEL]:
         first = NONE
         for i in range(n):
             subtask = state.subtask[r, i]
@@ -245,7 +237,7 @@ def _start_calls(problem: Problem, state: EpisodeState, r: int) -> None:
         _start_call(problem, state, r, first)
 
 
-@compiled
+@inlined
 def _start_call(problem: Problem, state: EpisodeState, r: int, i: int) -> None:
     episode, subtask = state.episode[r], state.subtask[r, i]
     k, worker = episode[WORKFLOW], subtask[WORKER]
@@ -266,13 +258,14 @@ def _start_call(problem: Problem, state: EpisodeState, r: int, i: int) -> None:
     subtask[WINS] = 1 if success else 0
     if subtask[FIRST_START] == NONE:
         subtask[FIRST_START] = episode[CLOCK]
-    state.value[r, i, CALL_COST] = cost
+    state.value[r, i, CALL_COST] = cost * state.price[r, worker]
     state.value[r, i, QUALITY] = quality
     state.busy[r, worker] += 1
+    episode[WAITING] -= 1
     episode[RUNS] += 1
 
 
-@compiled
+@inlined
 def parent_quality(problem: Problem, state: EpisodeState, r: int, i: int) -> float:
     """Returns the mean quality of the subtasks that subtask i depends on; 1 without any."""
     k = state.episode[r, WORKFLOW]
@@ -285,7 +278,7 @@ def parent_quality(problem: Problem, state: EpisodeState, r: int, i: int) -> flo
     return total / float(count)
 
 
-@compiled
+@inlined
 def _complete_calls(problem: Problem, state: EpisodeState, r: int) -> bool:
     """Processes all completions of this instant, by index; tells whether a subtask FAILED."""
     episode = state.episode[r]
@@ -300,7 +293,7 @@ def _complete_calls(problem: Problem, state: EpisodeState, r: int) -> bool:
         if subtask[WINS] == 1:
             subtask[STATUS] = SUCCEEDED
             episode[SUCCESSES] += 1
-            state.terms[r, R_SHAPING] += state.weights[r, R_SHAPING]
+            state.amounts[r, R_SHAPING] += 1.0
             _release_children(problem, state, r, i)
         else:
             state.failures[r, i, subtask[WORKER]] += 1
@@ -310,18 +303,18 @@ def _complete_calls(problem: Problem, state: EpisodeState, r: int) -> bool:
     return any_failed
 
 
-@compiled
+@inlined
 def _close_call(state: EpisodeState, r: int, i: int) -> None:
     """Charges a started call and frees its slot; its reservation ends with its status."""
     worker, cost = state.subtask[r, i, WORKER], state.value[r, i, CALL_COST]
     state.value[r, i, COST] += cost
     state.spent[r] += cost
-    state.terms[r, R_COST] -= state.weights[r, R_COST] * cost
+    state.amounts[r, R_COST] += cost
     state.busy[r, worker] -= 1
     state.episode[r, RUNS] -= 1
 
 
-@compiled
+@inlined
 def _release_children(problem: Problem, state: EpisodeState, r: int, i: int) -> None:
     k = state.episode[r, WORKFLOW]
     for c in range(problem.num_children[k, i]):
@@ -334,27 +327,31 @@ def _release_children(problem: Problem, state: EpisodeState, r: int, i: int) -> 
             state.subtask[r, child, STATUS] = READY
 
 
-@compiled
+@inlined
 def _write_mask(problem: Problem, state: EpisodeState, r: int, i: int) -> bool:
-    """Writes which workers may serve subtask i; tells whether any may."""
+    """Writes which actions may serve subtask i; tells whether any may."""
     k = state.episode[r, WORKFLOW]
     task_type, query = problem.task_type[k, i], problem.query[k, i]
-    left = problem.budget_usd[0] - state.spent[r]
-    for j in range(problem.num_subtasks[k]):
-        if state.subtask[r, j, STATUS] == RUNNING:
-            left -= state.value[r, j, CALL_RESERVED]
+    left = problem.budget_usd[0]
+    if not np.isinf(left):
+        left -= state.spent[r]
+        for j in range(problem.num_subtasks[k]):
+            if state.subtask[r, j, STATUS] == RUNNING:
+                left -= state.value[r, j, CALL_RESERVED]
     any_allowed = False
-    for w in range(state.mask.shape[1]):
+    for a in range(state.mask.shape[1]):
+        w = state.roster[r, a]
         allowed = (
-            is_available(problem.outcomes, task_type, query, w)
-            and problem.cost_upper[task_type, w] <= left
+            w != NONE
+            and is_available(problem.outcomes, task_type, query, w)
+            and problem.cost_upper[task_type, w] * state.price[r, w] <= left
         )
-        state.mask[r, w] = 1 if allowed else 0
+        state.mask[r, a] = 1 if allowed else 0
         any_allowed = any_allowed or allowed
     return any_allowed
 
 
-@compiled
+@inlined
 def _end(problem: Problem, state: EpisodeState, r: int, how: int) -> None:
     """Ends the episode: charges started calls in full, pays success, opens the mask."""
     episode = state.episode[r]
@@ -363,7 +360,21 @@ def _end(problem: Problem, state: EpisodeState, r: int, how: int) -> None:
         if state.subtask[r, i, STATUS] == RUNNING and state.subtask[r, i, START] != NONE:
             _close_call(state, r, i)
     if episode[SUCCESSES] == n:
-        state.terms[r, R_SUCCESS] += state.weights[r, R_SUCCESS]
+        state.amounts[r, R_SUCCESS] = 1.0
     episode[ENDED] = how
     episode[CURRENT] = NONE
-    state.mask[r] = 1
+    for a in range(state.mask.shape[1]):
+        state.mask[r, a] = 1
+
+
+@inlined
+def _summarise(problem: Problem, state: EpisodeState, r: int) -> None:
+    """Writes what the ended episode did, in the order of SUMMARY."""
+    episode, summary = state.episode[r], state.summary[r]
+    succeeded = episode[SUCCESSES] == problem.num_subtasks[episode[WORKFLOW]]
+    summary[0] = 1.0 if succeeded else 0.0
+    summary[1] = state.spent[r]
+    summary[2] = float(episode[CLOCK]) / 1000.0
+    summary[3] = float(episode[STEPS])
+    summary[4] = float(episode[REPLACED])
+    summary[5] = float(episode[SUCCESSES])

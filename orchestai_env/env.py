@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from orchestai_env.arguments import (
+    as_array,
+    checked_seed,
+    resolve_dataset,
+    resolve_rules,
+    resolve_weights,
+    workflow_option,
+)
+from orchestai_env.buffers import BufferPool
 from orchestai_env.dataset import Dataset
-from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.datasets.folder import load_dataset
-from orchestai_env.dynamics import CURRENT, NONE, ONGOING, REPLACED
-from orchestai_env.episodes import EpisodeRules, Episodes
-from orchestai_env.errors import ConfigError
+from orchestai_env.episodes import Episodes
+from orchestai_env.errors import ConfigError, shown
 from orchestai_env.observation import ObservationLayout
-from orchestai_env.reward import REWARD_TERMS, RewardWeights
-from orchestai_env.settings import load_yaml, parse_settings
+from orchestai_env.render.renderer import RENDER_FPS, RENDER_MODES, Renderer
+from orchestai_env.reward import RewardWeights
+from orchestai_env.state import CURRENT, NONE, ONGOING, REPLACED, TERMINATED
 
 Obs = dict[str, npt.NDArray[Any]]
-_METADATA: dict[str, Any] = {"render_modes": [], "render_fps": 4}
+_METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}
 
 
 class OrchestAIEnv(gym.Env[Obs, np.int64]):
@@ -37,37 +45,48 @@ class OrchestAIEnv(gym.Env[Obs, np.int64]):
     `max_attempts` calls have failed.
 
     ## Action Space
-    `Discrete(W)`: index of a worker. A masked worker is replaced by the next allowed one,
-    cyclically, and counted in `info["masked_actions"]` (or raises, see `on_masked_action`).
-    Masked are workers that cannot serve the task type, pairs without a recorded outcome, and
-    workers whose upper cost estimate does not fit into the budget that is left.
+    `Discrete(W)`: index of a worker. `worker_names` says which worker each action calls in this
+    episode, None where it is absent (see `min_workers` and `shuffle_workers`).
+
+    A masked worker is replaced by the next allowed one, cyclically, and counted in
+    `info["masked_actions"]` (or raises, see `on_masked_action`). Masked are absent workers, workers
+    that cannot serve the task type, pairs without a recorded outcome, and workers whose upper cost
+    estimate does not fit into the budget that is left. Running and waiting calls hold their
+    estimates; a call may cost more. At the end of an episode the mask is all ones. It is in
+    the observation, in `info["action_mask"]` and, as booleans, in `action_masks()`.
 
     ## Observation Space
-    A `Dict` of float32 in 0..1 (N = max_subtasks, W workers, T task types):
+    A `Dict` of float32 in 0..1 (N = max_subtasks, W workers, T task types, D numbers of an
+    embedding):
 
     | key | shape | content |
     |---|---|---|
-    | `subtask` | (D,) | embedding of the current subtask; only where the data stores embeddings |
+    | `instruction` | (D,), -10..10 | sentence embedding of the instruction; only where the data \
+stores embeddings |
+    | `subtask` | (D,), -10..10 | likewise of the current subtask's text; all 0 at the end |
     | `subtasks` | (N, T + 11) | exists, task type, complexity, status, attempts, quality, \
 slack to the critical path, is-current |
     | `adjacency` | (N, N) | [i, j] = 1 when j depends on i |
-    | `workers` | (W, 12) | price, expected latency, predicted success and expected value on the \
-current subtask, free slots, failed calls on it, kind |
+    | `workers` | (W, 12) | by action: price, expected latency, predicted success and expected \
+value on the current subtask, free slots, failed calls on it, kind |
     | `context` | (11,) | clock, spent, budget and deadline left, reward weights, progress, \
 running calls, expected time left |
-    | `action_mask` | (W,) int8 | 1 where the action is allowed; all ones at the end |
+    | `action_mask` | (W,) int8, 0 or 1 | 1 where the action is allowed |
 
-    Sums without a bound are squashed by x / (x + scale). Prices, latencies, success and complexity
-    come from the training split. `observation_layout.feature_names` names every column.
+    `observation_layout.feature_names` names every column; `orchestai_env.feature_columns` says what
+    each holds. Prices, latencies, success and complexity come from the training split. Nothing
+    there could not be known in production: no outcome of a running call, no hidden difficulty.
 
     ## Rewards
     success_weight * [workflow succeeds now] - cost_weight * new cost - latency_weight * clock
     advance + shaping_weight * newly succeeded subtasks; over an episode the sum of `compute_reward`
-    of its result. The default weights are the literal formula (USD, ms), see RewardWeights.
+    of its result (with the weights given; `preference_spread` gives an episode its own). The
+    default weights are the literal formula (USD, ms), see RewardWeights.
 
     ## Starting State
     A workflow drawn uniformly from the data set, or `options={"workflow": index}`. Clock and cost
-    are 0.
+    are 0. The rules `preference_spread`, `price_spread`, `min_workers` and `shuffle_workers` draw
+    reward weights, prices, the workers that are there, and their order anew for each episode.
 
     ## Episode End
     Terminated when all subtasks succeeded; when one failed (`on_failure="abort"`) or nothing is
@@ -78,15 +97,40 @@ running calls, expected time left |
 
     ## Arguments
     - `dataset`: Dataset, or the folder of an imported one; None = the built-in simulated data.
-    - `split`: "train", "validation" or "test" of that folder or of the built-in data.
+    - `split`: "train", "validation" or "test" of that folder or of the built-in data; None = train.
+      A Dataset is taken as it is, and an error beside a split.
     - `reward_weights`: RewardWeights, a mapping of its fields, or the path of a YAML profile.
     - `observation`: keys of the observation to keep; None = all that the data can fill.
-    - `render_mode`: None (rendering comes with a later version).
+    - `render_mode`: "ansi" (text), "rgb_array" (uint8 (600, 960, 3)) or "human" (a window that
+      every reset and step update); the last two need the extra `render`. None = nothing to see.
     - the fields of EpisodeRules, by keyword.
 
+    A wrong argument, also one of `reset` or `step`, raises an OrchestAIError that names it.
+
     ## Info Keys
-    `action_mask`, `masked_actions`, `reward_terms` (the four signed terms of the step), and at the
-    end `is_success` and `episode_result` (ExecutionResult).
+
+    | key | when | content |
+    |---|---|---|
+    | `action_mask` | always | as in the observation, also where that leaves it out |
+    | `masked_actions` | always | masked actions replaced in this episode so far |
+    | `reward_terms` | always | the four signed terms of the reward of this step, by name; 0 after \
+a reset |
+    | `is_success` | at the end | whether the workflow succeeded |
+    | `episode_result` | at the end | ExecutionResult: what each subtask did, took and cost |
+
+    ## Random Numbers
+    `reset(seed=s)` starts a sequence of episodes over: the same seed gives the same ones, whatever
+    was done before; `reset()` goes on to the next. Every number is a hash (Philox) of seed, episode
+    number, subtask, worker and attempt, so it depends neither on the order of calls nor on the
+    number of environments, and agents with one seed draw the same numbers for the same calls.
+
+    ## Copies and Memory
+    `fork()` copies a running episode for planners in microseconds and shares the data; with a seed
+    the copy's future differs. `copy.deepcopy` and pickle copy everything and go on alike.
+
+    Arrays of an observation are its own as long as anybody holds them; a later step may reuse them
+    once nobody does. Copy them before you write into them: `info["action_mask"]` may be one of
+    them.
 
     ## Version History
     - v0: initial version
@@ -100,7 +144,7 @@ running calls, expected time left |
         self,
         dataset: Dataset | str | Path | None = None,
         *,
-        split: str = "train",
+        split: str | None = None,
         reward_weights: RewardWeights | Mapping[str, Any] | str | Path | None = None,
         observation: Sequence[str] | None = None,
         render_mode: str | None = None,
@@ -112,12 +156,11 @@ running calls, expected time left |
             ConfigError: an argument is unknown or out of range; the message names it.
             OrchestAIError: the data set cannot be read.
         """
-        if render_mode is not None:
-            raise ConfigError(f"render_mode: expected None, got {render_mode!r}")
+        self._renderer = Renderer(render_mode)
         self.render_mode = render_mode
         self.dataset = resolve_dataset(dataset, split)
         self.reward_weights = resolve_weights(reward_weights)
-        self.rules = parse_settings(rules, EpisodeRules, where="OrchestAI-v0")
+        self.rules = resolve_rules(rules)
         self.observation_layout = ObservationLayout.of(self.dataset, observation)
         self.observation_space = self.observation_layout.space
         self.action_space = gym.spaces.Discrete(len(self.dataset.pool))
@@ -128,8 +171,10 @@ running calls, expected time left |
             weights=self.reward_weights,
             layout=self.observation_layout,
         )
-        self._is_seeded = False
-        self._action = np.zeros(1, np.int64)
+        self._num_workers = len(self.dataset.pool)
+        self._buffers = BufferPool(self.observation_layout)
+        self._is_seeded = self._is_running = False
+        self._bind()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -140,13 +185,19 @@ running calls, expected time left |
             seed: restarts the random numbers; the same seed gives the same episodes.
             options: {"workflow": index into the data set} or None.
         Raises:
-            ConfigError: an unknown option, or a workflow out of range.
+            ConfigError: no seed, an unknown option, or a workflow out of range.
         """
-        super().reset(seed=seed)
         if seed is not None or not self._is_seeded:
+            super().reset(seed=checked_seed(seed))
             self._episodes.seed_row(0, self.np_random)
             self._is_seeded = True
-        self._episodes.reset(workflows=workflow_option(options, 1))
+        workflows = None if options is None else workflow_option(options, 1)
+        self._buffer = self._buffers.take()
+        workflow = None if workflows is None else int(workflows[0])
+        self._episodes.reset_one(workflow, self._buffer)
+        self._is_running = True
+        if self.render_mode is not None:
+            self._renderer.begin(self._episodes)
         return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -157,19 +208,36 @@ running calls, expected time left |
             ConfigError: the action is no worker index.
             MaskedActionError: a masked worker under on_masked_action="error".
         """
-        episodes = self._episodes
-        if not self._is_seeded or episodes.ended[0] != ONGOING:
+        if not self._is_running:
             raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() first")
-        self._action[0] = self._checked_action(action)
-        episodes.step(self._action)
-        ended = episodes.ended[0]
+        if type(action) is np.int64:
+            action = int(action)
+        if type(action) is not int or not 0 <= action < self._num_workers:
+            action = self._checked_action(action)
+        buffer = self._buffer = self._buffers.take()
+        reward = self._episodes.step_one(action, buffer)
+        if self.render_mode is not None:
+            self._renderer.update(self._episodes)
+        ended = self._ended.item(0)
         if ended == ONGOING:
-            return self._observe(), float(episodes.reward[0]), False, False, self._info()
+            return self._observe(), reward, False, False, self._info()
+        self._is_running = False
         info = self._info()
-        info["is_success"] = bool(episodes.summary[0, 0])
-        info["episode_result"] = episodes.result(0)
-        terminated = bool(episodes.is_terminated()[0])
-        return self._observe(), float(episodes.reward[0]), terminated, not terminated, info
+        info["is_success"] = bool(self._episodes.summary[0, 0])
+        info["episode_result"] = self._episodes.result(0)
+        return self._observe(), reward, ended == TERMINATED, ended != TERMINATED, info
+
+    def render(self) -> Any:
+        """Returns text (str) or an image, uint8 (600, 960, 3), or shows it in a window.
+
+        Raises:
+            gymnasium.error.DependencyNotInstalled: images need the extra `render`.
+        """
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Closes the window, where there is one."""
+        self._renderer.close()
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Returns bool (W,): True where the action is allowed (the name sb3-contrib asks for)."""
@@ -182,77 +250,66 @@ running calls, expected time left |
         current = int(self._episodes.state.episode[0, CURRENT])
         return None if current == NONE else current
 
+    @property
+    def worker_names(self) -> tuple[str | None, ...]:
+        """Worker that each action calls in this episode; None where it is absent."""
+        return self._episodes.worker_names(0)
+
+    def fork(self, seed: int | None = None) -> Self:
+        """Returns an independent copy of the environment in its present state, for planners.
+
+        It shares the data and costs microseconds, not a copy of them.
+
+        Args:
+            seed: None keeps the random numbers: the copy meets the very outcomes that the original
+                would, which only hindsight knows. A number draws others for all calls that have not
+                started yet, hidden difficulty included; recorded outcomes stay what they are.
+        Raises:
+            ConfigError: no seed.
+        """
+        twin = copy.copy(self)
+        twin._episodes = self._episodes.fork(checked_seed(seed))
+        twin.render_mode, twin._renderer = None, Renderer(None)
+        twin._np_random = copy.deepcopy(self._np_random)
+        twin._buffers = BufferPool(self.observation_layout)
+        twin._bind()
+        return twin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Reads the rows of the new arrays."""
+        self.__dict__.update(state)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Notes the rows that every step reads."""
+        state = self._episodes.state
+        self._mask, self._terms, self._ended = state.mask[0], state.terms[0], state.ended
+        self._replaced = state.episode[0, REPLACED : REPLACED + 1]
+
     def _checked_action(self, action: Any) -> int:
-        given, last = np.asarray(action), int(self.action_space.n) - 1
-        if given.dtype.kind not in "iu" or given.size != 1 or not 0 <= given.item() <= last:
-            raise ConfigError(f"action: expected a worker index 0..{last}, got {action!r}")
-        return int(given.item())
+        if isinstance(action, np.integer):
+            index = int(action)
+        else:
+            given = as_array(action)
+            index = int(given.item()) if given.dtype.kind in "iu" and given.size == 1 else -1
+        if not 0 <= index < self._num_workers:
+            last = self._num_workers - 1
+            raise ConfigError(f"action: expected a worker index 0..{last}, got {shown(action)}")
+        return index
 
     def _observe(self) -> Obs:
-        keys, buffers = self.observation_layout.space.spaces, self._episodes.out
-        return {key: getattr(buffers, key)[0].copy() for key in keys}
+        return self._buffer.by_key.copy()
 
     def _info(self) -> dict[str, Any]:
-        state = self._episodes.state
+        success, cost, latency, shaping = self._terms.tolist()
+        mask = self._buffer.by_key.get("action_mask")
         return {
-            "action_mask": state.mask[0].copy(),
-            "masked_actions": int(state.episode[0, REPLACED]),
-            "reward_terms": dict(zip(REWARD_TERMS, state.terms[0].tolist(), strict=True)),
+            "action_mask": self._mask.copy() if mask is None else mask,
+            "masked_actions": self._replaced.item(0),
+            "reward_terms": {
+                "success": success,
+                "cost": cost,
+                "latency": latency,
+                "shaping": shaping,
+            },
         }
-
-
-def resolve_dataset(dataset: Dataset | str | Path | None, split: str) -> Dataset:
-    """Returns the data set itself, the one in a folder, or the built-in one.
-
-    Raises:
-        ConfigError: an unknown split.
-        OrchestAIError: the folder cannot be read.
-    """
-    if isinstance(dataset, Dataset):
-        return dataset
-    if dataset is None:
-        return builtin_dataset(split)
-    if not isinstance(dataset, (str, Path)):
-        raise ConfigError(f"dataset: expected a Dataset, a folder or None, got {dataset!r}")
-    return load_dataset(Path(dataset), split)
-
-
-def resolve_weights(
-    weights: RewardWeights | Mapping[str, Any] | str | Path | None,
-) -> RewardWeights:
-    """Returns the weights themselves, or those of a mapping or a YAML profile.
-
-    Raises:
-        ConfigError: an unknown or mistyped key, or nothing that could be weights.
-        MissingFileError: there is no such profile.
-    """
-    if weights is None:
-        return RewardWeights()
-    if isinstance(weights, RewardWeights):
-        return weights
-    if isinstance(weights, Mapping):
-        return parse_settings(weights, RewardWeights, where="reward_weights")
-    if not isinstance(weights, (str, Path)):
-        raise ConfigError(
-            "reward_weights: expected RewardWeights, a mapping of its fields or the path of a YAML "
-            f"profile, got {weights!r}"
-        )
-    return load_yaml(weights, RewardWeights)
-
-
-def workflow_option(options: dict[str, Any] | None, n: int) -> npt.NDArray[np.int64] | None:
-    """Reads the option "workflow": one index, or one per row.
-
-    Raises:
-        ConfigError: an unknown option, or indexes of another shape.
-    """
-    if not options:
-        return None
-    if set(options) != {"workflow"}:
-        raise ConfigError(f"options: expected {{'workflow': index}}, got keys {sorted(options)}")
-    given = np.asarray(options["workflow"])
-    if given.dtype.kind not in "iu" or given.shape not in ((), (n,)):
-        raise ConfigError(
-            f"options: expected workflow as one index or {n}, got {options['workflow']!r}"
-        )
-    return np.broadcast_to(given, (n,)).astype(np.int64)

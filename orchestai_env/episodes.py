@@ -2,69 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import copy
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-import pydantic
 
-from orchestai_env import dynamics
-from orchestai_env.compiled import compiled
+from orchestai_env.buffers import Buffer
+from orchestai_env.compiled import compiled, inlined
 from orchestai_env.dataset import Dataset
-from orchestai_env.dynamics import (
-    CLOCK,
+from orchestai_env.dynamics import reset_row, step_row
+from orchestai_env.errors import ConfigError, MaskedActionError
+from orchestai_env.execution_result import ExecutionResult
+from orchestai_env.features import Features, build_features, empty_features
+from orchestai_env.handle import RecordType
+from orchestai_env.observation import Observation, ObservationLayout, empty_observation
+from orchestai_env.observe import (
+    copy_embeddings,
+    fill_known_workers,
+    forget,
+    write_features,
+    write_observation,
+)
+from orchestai_env.problem import build_problem
+from orchestai_env.results import read_result
+from orchestai_env.reward import RewardWeights
+from orchestai_env.rules import EpisodeRules
+from orchestai_env.state import (
     CURRENT,
-    ENDED,
     KEY,
     NONE,
     NUMBER,
     ONGOING,
-    REPLACED,
-    STEPS,
-    SUCCESSES,
     TERMINATED,
     TRUNCATED,
-    WORKFLOW,
     EpisodeState,
     Problem,
+    empty_problem,
     new_state,
-    reset_row,
-    step_row,
 )
-from orchestai_env.errors import ConfigError, MaskedActionError
-from orchestai_env.execution_result import ExecutionResult, SubtaskResult
-from orchestai_env.features import Features, build_features
-from orchestai_env.observation import Observation, ObservationLayout, write_observation
-from orchestai_env.reward import RewardWeights
-from orchestai_env.workers import milliseconds_to_us
+from orchestai_env.threads import RowThreads
 
 _KEY_LIMIT = 1 << 63
-_MOST = 1_000_000_000_000  # chosen: 31 years of milliseconds; the clock's microseconds hold it
-
-SUMMARY = ("is_success", "total_cost", "total_latency_ms", "steps", "masked_actions", "succeeded")
-"""Columns of Episodes.summary: what an ended episode did; cost in USD, latency in ms."""
+_BLOCK = 64  # rows; measured best of 16 to 1,024
 
 
-class EpisodeRules(pydantic.BaseModel):
-    """Rules of an episode; the keyword arguments of OrchestAIEnv."""
+class Machine(NamedTuple):
+    """Everything that a step reads and writes."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    problem: Problem
+    features: Features
+    state: EpisodeState
+    out: Observation
+    final: Observation
+    """Last observations of the episodes that ended, where rows restart by themselves."""
 
-    max_attempts: Annotated[int, pydantic.Field(ge=1, le=1000)] = 3
-    """Calls that may fail before a subtask has failed."""
-    max_parallel_tasks: Annotated[int, pydantic.Field(ge=1, le=_MOST)] = 5
-    """Calls of one workflow that run at once."""
-    on_failure: Literal["abort", "continue"] = "abort"
-    """What happens when a subtask has failed: end, or finish what does not depend on it."""
-    on_masked_action: Literal["replace", "error"] = "replace"
-    """What happens when a masked worker is chosen: the next allowed one is called, or an error."""
-    cost_budget_usd: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = None
-    """Most that an episode may spend [USD]; None = no limit."""
-    deadline_ms: Annotated[float, pydantic.Field(gt=0, le=_MOST)] | None = None
-    """Time at which an unfinished workflow fails [ms]; None = none."""
-    max_steps: Annotated[int, pydantic.Field(ge=1, le=_MOST)] | None = None
-    """Decisions after which the episode is truncated; None = max_subtasks * max_attempts, which
-    never cuts."""
+
+MACHINE = RecordType(
+    Machine(
+        empty_problem(),
+        empty_features(),
+        new_state(1, 1, 1),
+        empty_observation(),
+        empty_observation(),
+    )
+)
+thaw = MACHINE.thaw
 
 
 class Episodes:
@@ -83,18 +86,38 @@ class Episodes:
         weights: RewardWeights,
         layout: ObservationLayout,
     ) -> None:
-        """Allocates n episodes; `seed_row` and `reset` start them."""
+        """Allocates n episodes; `seed_row` and `reset` start them.
+
+        Raises:
+            ConfigError: min_workers is larger than the pool.
+        """
         self.dataset, self.rules, self.n = dataset, rules, n
-        self.problem = _problem(dataset, rules)
+        self.problem = build_problem(dataset, rules, weights)
         self.features = build_features(dataset)
+        fill_known_workers(self.features, self.problem.weights)
         self.state = new_state(n, dataset.workflows.max_subtasks, len(dataset.pool))
-        self.state.weights[:] = weights.as_array()
         self.state.episode[:, NUMBER] = -1
         self.out = layout.allocate(n)
-        self.reward = np.zeros(n)
-        self.ended = np.zeros(n, np.int64)
-        self.summary = np.zeros((n, len(SUMMARY)))
+        self.threads = RowThreads(n)
+        self._refuses_masked = rules.on_masked_action == "error"
         self._all_rows = np.arange(n)
+        self._worker_names = dataset.pool.names
+        self._handle = self._freeze()
+
+    @property
+    def reward(self) -> npt.NDArray[np.float64]:
+        """float64 (n,); of the last step."""
+        return self.state.reward
+
+    @property
+    def ended(self) -> npt.NDArray[np.int64]:
+        """int64 (n,); how the last step left each episode."""
+        return self.state.ended
+
+    @property
+    def summary(self) -> npt.NDArray[np.float64]:
+        """float64 (n, 6); what the last ended episode of each row did, see state.SUMMARY."""
+        return self.state.summary
 
     def seed_row(self, r: int, rng: np.random.Generator) -> None:
         """Draws the key of row r's random numbers; its next episode is number 0."""
@@ -118,17 +141,8 @@ class Episodes:
         if workflows is None:
             workflows = np.full(len(rows), NONE, np.int64)
         else:
-            count = len(self.dataset.workflows)
-            if workflows.min() < 0 or workflows.max() >= count:
-                raise ConfigError(
-                    f"workflow: expected an index in 0..{count - 1}, "
-                    f"got {int(workflows.min())}..{int(workflows.max())}"
-                )
-        self.state.episode[rows, NUMBER] += 1
-        self.ended[rows] = ONGOING
-        _reset_rows(
-            self.problem, self.features, self.state, self.out, rows, workflows.astype(np.int64)
-        )
+            self._check_workflows(int(workflows.min()), int(workflows.max()))
+        _reset_rows(self._handle, rows, workflows.astype(np.int64))
 
     def step(
         self, actions: npt.NDArray[np.int64], rows: npt.NDArray[np.int64] | None = None
@@ -142,23 +156,92 @@ class Episodes:
             MaskedActionError: a masked worker under on_masked_action="error"; nothing was stepped.
         """
         rows = self._all_rows if rows is None else rows
-        if self.rules.on_masked_action == "error":
-            self._refuse_masked(actions, rows)
-        _step_rows(
-            self.problem,
-            self.features,
-            self.state,
-            self.out,
-            rows,
-            actions,
-            self.reward,
-            self.ended,
-            self.summary,
-        )
+        self.refuse_masked(actions, rows)
+        _step_rows(self._handle, rows, actions)
 
-    def restart_ended(self) -> None:
-        """Starts the next episode of every row that has ended; `ended` still tells which."""
-        _restart_rows(self.problem, self.features, self.state, self.out, self.ended)
+    def reset_one(self, workflow: int | None, buffer: Buffer) -> None:
+        """Starts the next episode of row 0 as `reset` does; writes all of the buffer.
+
+        Raises:
+            ConfigError: the workflow is out of range.
+        """
+        if workflow is not None:
+            self._check_workflows(workflow, workflow)
+        self.write_to(buffer)
+        _reset_one(self._handle, NONE if workflow is None else workflow)
+
+    def step_one(self, action: int, buffer: Buffer) -> float:
+        """Steps row 0 as `step` does; writes all of the buffer, and returns the reward."""
+        if self._refuses_masked:
+            self.refuse_masked(np.array([action]))
+        if buffer.handle is None:
+            self.write_to(buffer)
+        self._handle, self.out = buffer.handle, buffer.record
+        reward: float = _step_one(buffer.handle, action)
+        return reward
+
+    def step_and_restart(self, actions: npt.NDArray[np.int64]) -> None:
+        """Steps all rows; one that ends starts its next episode at once.
+
+        Its last observation goes where `write_final_to` says.
+
+        Args:
+            actions: int64 (n,), 0..W-1; the caller has checked the range, and called
+                `refuse_masked`.
+        """
+        self.threads.run(_step_and_restart, self._handle, actions)
+
+    def refuse_masked(
+        self, actions: npt.NDArray[np.int64], rows: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        """Raises where an action is masked and the rules make that an error.
+
+        Raises:
+            MaskedActionError: names the first such row and what is allowed there.
+        """
+        if not self._refuses_masked:
+            return
+        rows = self._all_rows if rows is None else rows
+        masked = self.state.mask[rows, actions] == 0
+        if masked.any():
+            first = int(np.argmax(masked))
+            r, action = int(rows[first]), int(actions[first])
+            names = self.worker_names(r)
+            allowed = [str(names[a]) for a in np.flatnonzero(self.state.mask[r])]
+            raise MaskedActionError(
+                f"episode row {r}, subtask {int(self.state.episode[r, CURRENT])}: worker "
+                f"{names[action]!r} (action {action}) is masked; allowed: {', '.join(allowed)}. "
+                'Choose by action_mask, or set on_masked_action="replace"'
+            )
+
+    def write_to(self, buffer: Buffer) -> None:
+        """Makes the following steps write their observations there; one buffer, one Episodes."""
+        if buffer.handle is None:
+            handle = copy.copy(self._handle)
+            buffer.handle = MACHINE.with_part(handle, "out", buffer.record, buffer.table)
+        self._handle, self.out = buffer.handle, buffer.record
+
+    def write_final_to(self, buffer: Buffer) -> None:
+        """Makes `step_and_restart` write the last observation of an ended episode there."""
+        self._final = buffer.record
+        self._handle = MACHINE.with_part(self._handle, "final", buffer.record, buffer.table)
+
+    def fork(self, seed: int | None = None) -> Self:
+        """Returns an independent copy of the running episodes; the tables are shared.
+
+        Args:
+            seed: None keeps the random numbers, so that the copy meets the same outcomes; a number
+                draws others for all calls that have not started yet.
+        """
+        twin = copy.copy(self)
+        twin.state = EpisodeState(*(array.copy() for array in self.state))
+        twin.out = Observation(*(array.copy() for array in self.out))
+        twin.threads = RowThreads(self.n, self.threads.num_threads)
+        if seed is not None:
+            rng = np.random.default_rng(seed)
+            twin.state.episode[:, KEY] = rng.integers(_KEY_LIMIT, size=self.n)
+        twin._handle = twin._freeze()
+        return twin
 
     def is_terminated(self) -> npt.NDArray[np.bool_]:
         """Returns bool (n,): the last step ended the episode by itself."""
@@ -168,136 +251,104 @@ class Episodes:
         """Returns bool (n,): the last step met max_steps."""
         return np.equal(self.ended, TRUNCATED)
 
+    def worker_names(self, r: int) -> tuple[str | None, ...]:
+        """Returns the worker that each action of row r calls in this episode; None where absent."""
+        names = self._worker_names
+        return tuple(None if w == NONE else names[w] for w in self.state.roster[r])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the addresses, which mean nothing elsewhere."""
+        return {name: value for name, value in self.__dict__.items() if name != "_handle"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Notes the addresses of the new arrays."""
+        self.__dict__.update(state)
+        self._handle = self._freeze()
+
+    def _check_workflows(self, lowest: int, highest: int) -> None:
+        last = len(self.dataset.workflows) - 1
+        if lowest < 0 or highest > last:
+            raise ConfigError(f"workflow: expected an index in 0..{last}, got {lowest}..{highest}")
+
+    def _freeze(self) -> Any:
+        self._final = self.out
+        return MACHINE.freeze(
+            Machine(self.problem, self.features, self.state, self.out, self._final)
+        )
+
     def result(self, r: int) -> ExecutionResult:
         """Returns what the episode of row r did, took and cost so far."""
-        episode = self.state.episode[r]
-        return ExecutionResult(
-            success=bool(episode[SUCCESSES] == self._num_subtasks(r)),
-            outputs={},
-            total_cost=float(self.state.spent[r]),
-            total_latency_ms=float(episode[CLOCK]) / 1000.0,
-            subtasks=tuple(self._subtask_result(r, i) for i in range(self._num_subtasks(r))),
-        )
-
-    def _num_subtasks(self, r: int) -> int:
-        return int(self.problem.num_subtasks[self.state.episode[r, WORKFLOW]])
-
-    def _subtask_result(self, r: int, i: int) -> SubtaskResult:
-        row = self.state.subtask[r, i]
-        start, end = int(row[dynamics.FIRST_START]), int(row[dynamics.LAST_END])
-        is_open = row[dynamics.STATUS] == dynamics.RUNNING and row[dynamics.START] != NONE
-        until = int(self.state.episode[r, CLOCK]) if is_open else end
-        worker = int(row[dynamics.WORKER])
-        task_type = int(self.problem.task_type[self.state.episode[r, WORKFLOW], i])
-        return SubtaskResult(
-            name=f"subtask {i}",
-            type=self.dataset.task_types[task_type],
-            status=dynamics.STATUS_NAMES[int(row[dynamics.STATUS])],
-            worker=None if worker == NONE else self.dataset.pool.names[worker],
-            attempts=int(row[dynamics.ATTEMPTS]),
-            success=bool(row[dynamics.STATUS] == dynamics.SUCCEEDED),
-            cost=float(self.state.value[r, i, dynamics.COST]),
-            latency_ms=(until - start) / 1000.0 if start != NONE else 0.0,
-            start_ms=start / 1000.0 if start != NONE else None,
-            end_ms=end / 1000.0 if end != NONE and not is_open else None,
-        )
-
-    def _refuse_masked(self, actions: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> None:
-        masked = self.state.mask[rows, actions] == 0
-        if masked.any():
-            first = int(np.argmax(masked))
-            r, action = int(rows[first]), int(actions[first])
-            names = self.dataset.pool.names
-            allowed = [names[w] for w in np.flatnonzero(self.state.mask[r])]
-            raise MaskedActionError(
-                f"episode row {r}, subtask {int(self.state.episode[r, CURRENT])}: worker "
-                f"{names[action]!r} (action {action}) is masked; allowed: {', '.join(allowed)}. "
-                'Choose by action_mask, or set on_masked_action="replace"'
-            )
-
-
-def _problem(dataset: Dataset, rules: EpisodeRules) -> Problem:
-    workflows = dataset.workflows
-    budget = np.inf if rules.cost_budget_usd is None else rules.cost_budget_usd
-    deadline = NONE if rules.deadline_ms is None else milliseconds_to_us(rules.deadline_ms)
-    max_steps = rules.max_steps or workflows.max_subtasks * rules.max_attempts
-    whole = (
-        rules.max_attempts,
-        rules.max_parallel_tasks,
-        int(rules.on_failure == "continue"),
-        max_steps,
-        deadline,
-    )
-    return Problem(
-        num_subtasks=workflows.num_subtasks,
-        task_type=workflows.task_type,
-        query=workflows.query,
-        num_parents=workflows.num_parents,
-        parents=workflows.parents,
-        num_children=workflows.num_children,
-        children=workflows.children,
-        concurrency=np.array([w.concurrency for w in dataset.pool.workers], np.int64),
-        cost_upper=dataset.statistics.cost_upper_usd,
-        whole=np.array(whole, np.int64),
-        budget_usd=np.array([budget]),
-        outcomes=dataset.outcomes,
-    )
+        return read_result(self.state, r, self.problem, self._worker_names, self.dataset.task_types)
 
 
 @compiled
-def _reset_rows(
-    problem: Problem,
-    features: Features,
-    state: EpisodeState,
-    out: Observation,
-    rows: npt.NDArray[np.int64],
-    workflows: npt.NDArray[np.int64],
-) -> None:
+def _reset_rows(handle: Any, rows: npt.NDArray[np.int64], workflows: npt.NDArray[np.int64]) -> None:
+    problem, features, state, out, _ = thaw(handle)
     for index in range(len(rows)):
         r = rows[index]
+        state.episode[r, NUMBER] += 1
+        state.ended[r] = ONGOING
         reset_row(problem, state, r, workflows[index])
-        write_observation(problem, features, state, out, r, r)
+        write_observation(problem, features, state, out, r)
 
 
 @compiled
-def _step_rows(
-    problem: Problem,
-    features: Features,
-    state: EpisodeState,
-    out: Observation,
-    rows: npt.NDArray[np.int64],
-    actions: npt.NDArray[np.int64],
-    reward: npt.NDArray[np.float64],
-    ended: npt.NDArray[np.int64],
-    summary: npt.NDArray[np.float64],
-) -> None:
+def _reset_one(handle: Any, workflow: int) -> None:
+    problem, features, state, out, _ = thaw(handle)
+    state.episode[0, NUMBER] += 1
+    state.ended[0] = ONGOING
+    reset_row(problem, state, 0, workflow)
+    forget(out, 0)
+    write_observation(problem, features, state, out, 0)
+
+
+@compiled
+def _step_one(handle: Any, action: int) -> float:
+    problem, features, state, out, _ = thaw(handle)
+    step_row(problem, state, 0, action)
+    forget(out, 0)
+    write_observation(problem, features, state, out, 0)
+    return float(state.reward[0])
+
+
+@compiled
+def _step_rows(handle: Any, rows: npt.NDArray[np.int64], actions: npt.NDArray[np.int64]) -> None:
+    problem, features, state, out, _ = thaw(handle)
     for index in range(len(rows)):
         r = rows[index]
         step_row(problem, state, r, actions[index])
-        terms, episode = state.terms[r], state.episode[r]
-        reward[r] = terms[0] + terms[1] + terms[2] + terms[3]
-        ended[r] = episode[ENDED]
-        if ended[r] != ONGOING:
-            succeeded = episode[SUCCESSES] == problem.num_subtasks[episode[WORKFLOW]]
-            summary[r, 0] = 1.0 if succeeded else 0.0
-            summary[r, 1] = state.spent[r]
-            summary[r, 2] = float(episode[CLOCK]) / 1000.0
-            summary[r, 3] = float(episode[STEPS])
-            summary[r, 4] = float(episode[REPLACED])
-            summary[r, 5] = float(episode[SUCCESSES])
-        write_observation(problem, features, state, out, r, r)
+        write_observation(problem, features, state, out, r)
 
 
 @compiled
-def _restart_rows(
+def _step_and_restart(handle: Any, actions: npt.NDArray[np.int64], first: int, last: int) -> None:
+    """Steps rows in blocks that stay in the cache, and each block in passes.
+
+    Copying embeddings waits for memory; one after another, the copies overlap.
+    """
+    problem, features, state, out, final = thaw(handle)
+    for start in range(first, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        for r in range(start, stop):
+            step_and_restart_row(problem, features, state, final, r, actions[r])
+        for r in range(start, stop):
+            write_features(problem, features, state, out, r)
+        for r in range(start, stop):
+            copy_embeddings(features, out, r, 0, 1)
+
+
+@inlined
+def step_and_restart_row(
     problem: Problem,
     features: Features,
     state: EpisodeState,
-    out: Observation,
-    ended: npt.NDArray[np.int64],
+    final: Observation,
+    r: int,
+    action: int,
 ) -> None:
-    for r in range(len(ended)):
-        if ended[r] != ONGOING:
-            state.episode[r, NUMBER] += 1
-            reset_row(problem, state, r, NONE)
-            write_observation(problem, features, state, out, r, r)
+    """Steps row r; if it ends, writes its last observation to `final` and starts the next."""
+    step_row(problem, state, r, action)
+    if state.ended[r] != ONGOING:
+        write_observation(problem, features, state, final, r)
+        state.episode[r, NUMBER] += 1
+        reset_row(problem, state, r, NONE)

@@ -9,7 +9,8 @@
     │   └── SplitLeakError                   one query is in two splits
     ├── MissingFileError (FileNotFoundError) a file or folder is not there
     ├── MaskedActionError (ValueError)       a forbidden worker under on_masked_action="error"
-    └── CheckpointError (ValueError)         a checkpoint is broken or of another shape
+    ├── CheckpointError (ValueError)         a checkpoint is broken or of another shape
+    └── MissingPackageError (gymnasium's DependencyNotInstalled)  an optional package is not there
 
 Callers catch the base class; a message says what was expected, what came, where, and what to do.
 """
@@ -18,6 +19,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from gymnasium.error import DependencyNotInstalled
 
 
 class OrchestAIError(Exception):
@@ -64,9 +67,19 @@ class CheckpointError(OrchestAIError, ValueError):
     """A checkpoint is broken, or belongs to another pool, task vocabulary or observation."""
 
 
+class MissingPackageError(OrchestAIError, DependencyNotInstalled):
+    """An optional package is not installed; the message has the command that installs it."""
+
+
 def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     """Returns one line that names an unknown name, its nearest neighbour and the known ones."""
     names = sorted(map(str, known))
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}.{hint} Known: {', '.join(names)}"
+    return f"unknown {what} {shown(name)}.{hint} Known: {', '.join(names)}"
+
+
+def shown(value: object) -> str:
+    """Returns what came, as one line of at most 80 characters."""
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 80 else line[:77] + "..."

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestai_env.dataset import Dataset
+from orchestai_env.observation import WORKER_FEATURES
 from orchestai_env.workers import KINDS
 
 
 class Features(NamedTuple):
     """What the observation needs beside the state; every figure is known before a call."""
 
-    price: npt.NDArray[np.float32]
-    """float32 (T, W), 0..1; mean cost of a call, squashed."""
     latency: npt.NDArray[np.float32]
     """float32 (T, W), 0..1; mean latency of a call, squashed."""
     cost_usd: npt.NDArray[np.float64]
@@ -28,14 +27,21 @@ class Features(NamedTuple):
     """int64 (1,)."""
     kind: npt.NDArray[np.float32]
     """float32 (W, 6); one-hot."""
+    slot_share: npt.NDArray[np.float64]
+    """float64 (W,); one by the calls that the worker runs at once."""
     expected_us: npt.NDArray[np.int64]
     """int64 (T, W) [us]; mean latency of a call."""
     typical_us: npt.NDArray[np.int64]
     """int64 (T,) [us]; its mean over workers."""
     scale: npt.NDArray[np.float64]
     """float64 (2,): cost [USD] and time [us] that squash to 0.5."""
-    embeddings: npt.NDArray[np.float32]
-    """float32 (Q, D); (1, 1) without embeddings."""
+    workers: npt.NDArray[np.float32]
+    """float32 (T, W, 12); what `workers` shows of each before an episode, where nothing varies;
+    zeros until observe.py fills them."""
+    instructions: npt.NDArray[np.float32]
+    """float32 (I, D); embeddings of instructions; (1, 1) without."""
+    queries: npt.NDArray[np.float32]
+    """float32 (Q, D); embeddings of subtask texts; (1, 1) without."""
 
 
 def squash(x: npt.ArrayLike, scale: float) -> npt.NDArray[np.float32]:
@@ -56,21 +62,46 @@ def build_features(dataset: Dataset) -> Features:
     )
     kind = [[float(worker.kind == name) for name in KINDS] for worker in dataset.pool.workers]
     nothing = np.zeros((1, 1), np.float32)
-    predicted, embeddings = known.predicted_success, dataset.query_embeddings
+
+    def or_nothing(table: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+        return nothing if table is None else np.ascontiguousarray(table, np.float32)
+
     return Features(
-        price=squash(known.cost_usd, cost_scale),
         latency=squash(latency_us, time_scale),
         cost_usd=known.cost_usd,
         success=known.success.astype(np.float32),
-        predicted=nothing if predicted is None else predicted,
-        has_predictions=np.array([int(predicted is not None)]),
+        predicted=or_nothing(known.predicted_success),
+        has_predictions=np.array([int(known.predicted_success is not None)]),
         kind=np.array(kind, np.float32),
+        slot_share=np.array([1.0 / worker.concurrency for worker in dataset.pool.workers]),
         expected_us=latency_us.astype(np.int64),
         typical_us=np.round(typical).astype(np.int64),
         scale=np.array([cost_scale, time_scale]),
-        embeddings=nothing if embeddings is None else embeddings,
+        workers=np.zeros((*known.success.shape, len(WORKER_FEATURES)), np.float32),
+        instructions=or_nothing(dataset.instruction_embeddings),
+        queries=or_nothing(dataset.query_embeddings),
     )
 
 
 def _median_of_positive(x: npt.NDArray[np.float64]) -> float:
     return float(np.median(x[x > 0])) if (x > 0).any() else 1.0
+
+
+def empty_features() -> Features:
+    """Returns features of length 1 in each dimension, of the right dtypes."""
+    table, row = np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+    return Features(
+        latency=table,
+        cost_usd=np.zeros((1, 1)),
+        success=table,
+        predicted=table,
+        has_predictions=row,
+        kind=table,
+        slot_share=np.zeros(1),
+        expected_us=np.zeros((1, 1), np.int64),
+        typical_us=row,
+        scale=np.zeros(2),
+        workers=np.zeros((1, 1, 1), np.float32),
+        instructions=table,
+        queries=table,
+    )

@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestai_env.compiled import compiled
-from orchestai_env.dynamics import (
+from orchestai_env.dynamics import parent_quality
+from orchestai_env.episodes import Episodes
+from orchestai_env.outcomes.draw import Call, draw_outcome
+from orchestai_env.state import (
     ATTEMPTS,
     CURRENT,
     KEY,
@@ -20,10 +23,7 @@ from orchestai_env.dynamics import (
     WORKFLOW,
     EpisodeState,
     Problem,
-    parent_quality,
 )
-from orchestai_env.episodes import Episodes
-from orchestai_env.outcomes.draw import Call, draw_outcome
 
 
 class CallOutcomes(NamedTuple):

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from orchestai_env.settings import StrictSettings
+
 if TYPE_CHECKING:
     from orchestai_env.execution_result import ExecutionResult
 
@@ -15,21 +17,20 @@ REWARD_TERMS = ("success", "cost", "latency", "shaping")
 """Names of the reward terms, in the order of every array of them."""
 
 _MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
-Weight = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
+_MOST = 1_000_000_000_000.0  # chosen: sums of such terms stay finite
+Weight = Annotated[float, pydantic.Field(ge=0, le=_MOST, allow_inf_nan=False)]
 
 
-class RewardWeights(pydantic.BaseModel):
+class RewardWeights(StrictSettings):
     """Weights of the reward, each with its unit.
 
-    r = success_weight * [workflow succeeds] - cost_weight * cost [cost_unit]
-        - latency_weight * time [latency_unit] + shaping_weight * newly succeeded subtasks
+        r = success_weight * [workflow succeeds] - cost_weight * cost [USD]
+            - latency_weight * time [latency_unit] + shaping_weight * newly succeeded subtasks
 
     The defaults are the literal formula 10*success - 0.1*USD - 0.01*ms + 0.1 per subtask. On pools
     of slow workers that abort on failure it rewards failing early, because seconds outweigh
     success; the profile `configs/rewards/balanced.yaml` does not.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     success_weight: Weight = 10.0
     """Paid once, when the workflow succeeds."""
@@ -38,6 +39,7 @@ class RewardWeights(pydantic.BaseModel):
     latency_weight: Weight = 0.01
     """Charged per `latency_unit` of makespan."""
     latency_unit: Literal["ms", "s"] = "ms"
+    """Unit of time that `latency_weight` is per."""
     shaping_weight: Weight = 0.1
     """Paid for every subtask that succeeds."""
 

@@ -6,12 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pydantic
 import yaml
 
-from orchestai_env.errors import ConfigError, MissingFileError, unknown_name
+from orchestai_env.errors import ConfigError, MissingFileError, shown, unknown_name
 
 Settings = TypeVar("Settings", bound=pydantic.BaseModel)
+
+
+class StrictSettings(pydantic.BaseModel):
+    """A frozen record whose numbers are numbers: neither "3" nor True is taken for one.
+
+    A whole number may stand for a float, and a scalar of numpy for one of Python.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _without_numpy(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {k: v.item() if isinstance(v, np.generic) else v for k, v in data.items()}
 
 
 def load_yaml(path: str | Path, model: type[Settings]) -> Settings:
@@ -31,7 +48,7 @@ def load_yaml(path: str | Path, model: type[Settings]) -> Settings:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: expected YAML, got text that breaks: {reason}") from None
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{path}: expected a mapping of settings, got {data!r}")
+        raise ConfigError(f"{path}: expected a mapping of settings, got {shown(data)}")
     return parse_settings(data, model, where=str(path))
 
 
@@ -63,8 +80,7 @@ def _one_line(problem: Any, model: type[pydantic.BaseModel]) -> str:
     expected = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{key}: this key is required; add it"
-    got = repr(problem["input"])
-    return f"{key or 'settings'}: {expected}; got {got if len(got) < 80 else got[:77] + '...'}"
+    return f"{key or 'settings'}: {expected}; got {shown(problem['input'])}"
 
 
 def _fields_at(model: type[pydantic.BaseModel], path: list[str | int]) -> list[str]:

@@ -13,13 +13,22 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from orchestai_env.arguments import (
+    as_array,
+    checked_seeds,
+    resolve_dataset,
+    resolve_rules,
+    resolve_weights,
+    workflow_option,
+)
+from orchestai_env.buffers import Buffer, BufferPool
 from orchestai_env.dataset import Dataset
-from orchestai_env.env import Obs, resolve_dataset, resolve_weights, workflow_option
-from orchestai_env.episodes import SUMMARY, EpisodeRules, Episodes
-from orchestai_env.errors import ConfigError
+from orchestai_env.env import Obs
+from orchestai_env.episodes import Episodes
+from orchestai_env.errors import ConfigError, shown
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.reward import RewardWeights
-from orchestai_env.settings import parse_settings
+from orchestai_env.state import SUMMARY
 
 _METADATA: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
@@ -27,8 +36,23 @@ _METADATA: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode
 class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]):
     """OrchestAIEnv over `num_envs` rows: same rules, same arguments, same random numbers.
 
-    Row i seeded with s gives the episodes of a single environment seeded with s + i. A row that
-    ends restarts in the same step; `info["final_obs"]` and `info["final_info"]` hold what ended.
+    `gym.make_vec("OrchestAI-v0", num_envs=n, vectorization_mode="vector_entry_point")` makes it. It
+    does not render. Row i seeded with s gives the episodes of a single environment seeded with
+    s + i; `reset` also takes one seed, and one workflow, per row. Arrays have a first axis of rows.
+    A row that ends restarts in the same step (`AutoresetMode.SAME_STEP`).
+
+    | info key | when | content |
+    |---|---|---|
+    | `action_mask` | always | int8 (num_envs, W) |
+    | `final_obs` | where a row ended | last observations of the ended episodes |
+    | `final_info` | where a row ended | what they did: `is_success`, `total_cost` [USD], \
+`total_latency_ms`, `steps` (decisions), `masked_actions`, `succeeded` (subtasks) |
+
+    `_final_obs` and `_final_info` are True in the rows that ended; others hold nothing of meaning.
+
+    Observations are not copied: a buffer is written again once nobody holds it, so what a caller
+    keeps stays as it is. Parts that have not changed are not written again either, so do not write
+    into an observation; copy it first.
     """
 
     metadata = _METADATA
@@ -40,7 +64,7 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         num_envs: int = 1,
         dataset: Dataset | str | Path | None = None,
         *,
-        split: str = "train",
+        split: str | None = None,
         reward_weights: RewardWeights | Mapping[str, Any] | str | Path | None = None,
         observation: Sequence[str] | None = None,
         render_mode: str | None = None,
@@ -58,7 +82,7 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         self.num_envs = num_envs = _checked_num_envs(num_envs)
         self.dataset = resolve_dataset(dataset, split)
         self.reward_weights = resolve_weights(reward_weights)
-        self.rules = parse_settings(rules, EpisodeRules, where="OrchestAI-v0")
+        self.rules = resolve_rules(rules)
         self.observation_layout = ObservationLayout.of(self.dataset, observation)
         self.single_observation_space = self.observation_layout.space
         self.single_action_space = gym.spaces.Discrete(len(self.dataset.pool))
@@ -71,6 +95,8 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
             weights=self.reward_weights,
             layout=self.observation_layout,
         )
+        self._buffers = BufferPool(self.observation_layout, num_envs)
+        self._final_buffers = BufferPool(self.observation_layout, num_envs)
         self._is_seeded = False
 
     def reset(
@@ -85,11 +111,13 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
             seed: row i takes seed + i, or its own of a sequence.
             options: {"workflow": index, or one per row} or None.
         Raises:
-            ConfigError: an unknown option, or another number of seeds than rows.
+            ConfigError: no seed, another number of them than rows, or an unknown option.
         """
         if seed is not None or not self._is_seeded:
             self._seed_rows(seed)
-        self.episodes.reset(workflows=workflow_option(options, self.num_envs))
+        workflows = workflow_option(options, self.num_envs)
+        self._next_buffer()
+        self.episodes.reset(workflows=workflows)
         return self._observe(), self._info()
 
     def step(
@@ -106,16 +134,18 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         """
         if not self._is_seeded:
             raise gym.error.ResetNeeded("no episode has begun; call reset() first")
-        episodes = self.episodes
-        episodes.step(self.checked_actions(actions))
-        reward = episodes.reward.copy()
+        episodes, actions = self.episodes, self.checked_actions(actions)
+        if self.rules.on_masked_action == "error":
+            episodes.refuse_masked(actions)
+        self._next_buffer()
+        final = self._final_buffers.take()
+        episodes.write_final_to(final)
+        episodes.step_and_restart(actions)
         terminated, truncated = episodes.is_terminated(), episodes.is_truncated()
-        final: dict[str, Any] = {}
-        done = terminated | truncated
+        done, info = terminated | truncated, self._info()
         if done.any():
-            final = self._final(done)
-            episodes.restart_ended()
-        return self._observe(), reward, terminated, truncated, self._info() | final
+            info |= self._final(done, final)
+        return self._observe(), self._rewards(), terminated, truncated, info
 
     def checked_actions(self, actions: Any) -> npt.NDArray[np.int64]:
         """Returns the actions as int64 (num_envs,).
@@ -123,7 +153,7 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         Raises:
             ConfigError: another shape, or an action that is no worker index.
         """
-        given = np.asarray(actions)
+        given = as_array(actions)
         last = int(self.single_action_space.n) - 1
         if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
             raise ConfigError(
@@ -140,29 +170,29 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         return self.episodes.state.mask.astype(bool)
 
     def _seed_rows(self, seed: int | Sequence[int | None] | None) -> None:
-        if isinstance(seed, Sequence):
-            if len(seed) != self.num_envs:
-                raise ConfigError(f"seed: expected {self.num_envs} seeds, got {len(seed)}")
-            seeds = list(seed)
-        else:
-            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
-        for r, row_seed in enumerate(seeds):
+        for r, row_seed in enumerate(checked_seeds(seed, self.num_envs)):
+            if row_seed is None and self._is_seeded:
+                continue
             rng, _ = seeding.np_random(row_seed)
             self.episodes.seed_row(r, rng)
         self._is_seeded = True
 
+    def _next_buffer(self) -> None:
+        self._buffer = self._buffers.take()
+        self.episodes.write_to(self._buffer)
+
+    def _rewards(self) -> npt.NDArray[np.float64]:
+        return self.episodes.reward.copy()
+
     def _observe(self) -> Obs:
-        buffers = self.episodes.out
-        return {key: getattr(buffers, key).copy() for key in self.single_observation_space.spaces}
+        return self._buffer.by_key.copy()
 
     def _info(self) -> dict[str, Any]:
         return {"action_mask": self.episodes.state.mask.copy()}
 
-    def _final(self, done: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def _final(self, done: npt.NDArray[np.bool_], final: Buffer) -> dict[str, Any]:
         """Returns final_obs and final_info as Gymnasium nests them, with a `_key` mask each."""
-        rows = self._observe()
-        for values in rows.values():
-            values[~done] = 0
+        rows = final.by_key
         summary: dict[str, npt.NDArray[Any]]
         summary = dict(zip(SUMMARY, self.episodes.summary.T.copy(), strict=True))
         summary["is_success"] = summary["is_success"] > 0
@@ -176,5 +206,5 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
 
 def _checked_num_envs(given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
-        raise ConfigError(f"num_envs: expected a whole number >= 1, got {given!r}")
+        raise ConfigError(f"num_envs: expected a whole number >= 1, got {shown(given)}")
     return int(given)

@@ -26,7 +26,9 @@ class WorkflowTable:
     task_type: Int32Array
     """int32 (K, N), 0..T-1."""
     query: Int32Array
-    """int32 (K, N); row of the outcome table, -1 where outcomes are simulated."""
+    """int32 (K, N); row of the recorded outcomes and of `Dataset.query_embeddings`, -1 = none."""
+    instruction: Int32Array
+    """int32 (K,); row of `Dataset.instruction_embeddings`, -1 = none."""
     num_parents: Int32Array
     """int32 (K, N)."""
     parents: Int32Array
@@ -55,6 +57,7 @@ class WorkflowTable:
         query: Int32Array,
         links: Int32Array,
         link_owner: Int32Array,
+        instruction: Int32Array | None = None,
     ) -> Self:
         """Builds the table from a flat list of links.
 
@@ -62,9 +65,10 @@ class WorkflowTable:
             task_types: vocabulary.
             num_subtasks: int32 (K,).
             task_type: int32 (K, N), -1 where padded.
-            query: int32 (K, N), -1 where padded or simulated.
+            query: int32 (K, N), -1 where padded or without recorded outcome and embedding.
             links: int32 (L, 2); [i, j] with i < j: subtask j needs subtask i; none twice.
             link_owner: int32 (L,); the workflow of each link, ascending.
+            instruction: int32 (K,); None = -1 everywhere.
         Raises:
             WorkflowError: a link does not point forward within its workflow.
         """
@@ -78,11 +82,14 @@ class WorkflowTable:
         shape = task_type.shape
         num_parents, parents = _adjacency_lists(shape, link_owner, links[:, 1], links[:, 0])
         num_children, children = _adjacency_lists(shape, link_owner, links[:, 0], links[:, 1])
+        if instruction is None:
+            instruction = np.full(len(num_subtasks), -1, np.int32)
         return cls(
             task_types=task_types,
             num_subtasks=num_subtasks,
             task_type=task_type,
             query=query,
+            instruction=instruction,
             num_parents=num_parents,
             parents=parents,
             num_children=num_children,
@@ -104,7 +111,7 @@ class WorkflowTable:
             workflows: at least one.
             task_types: vocabulary.
             max_subtasks: N.
-            query_index: query id -> row of the outcome table; None where outcomes are simulated.
+            query_index: query id -> row of the recorded outcomes; None where they are simulated.
         Raises:
             WorkflowError: no workflow, one that is cyclic or too long, an unknown task type, or a
                 query that has no recorded outcome.

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from agents.agent import Setting
 from agents.evaluate import KEYS, start_episodes
-from orchestai_env.dynamics import ONGOING
 from orchestai_env.oracle import hindsight_utility, peek
+from orchestai_env.state import ONGOING
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

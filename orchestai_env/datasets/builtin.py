@@ -10,8 +10,16 @@ import numpy as np
 import pydantic
 
 from orchestai_env.dataset import Dataset
-from orchestai_env.datasets.builtin_phrases import clients, openings, phrases
-from orchestai_env.datasets.shapes import Links, random_shapes
+from orchestai_env.datasets.builtin_embeddings import with_builtin_embeddings
+from orchestai_env.datasets.builtin_phrases import (
+    clients,
+    first_steps,
+    next_steps,
+    openings,
+)
+from orchestai_env.datasets.builtin_plans import MAX_SUBTASKS, Deck, Plan, Planner
+from orchestai_env.datasets.builtin_themes import THEMES, Theme
+from orchestai_env.datasets.shapes import Links
 from orchestai_env.datasets.splits import SPLITS, Split
 from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.outcomes.simulated import SimulationSettings, simulated_tables
@@ -25,12 +33,6 @@ NUM_WORKFLOWS: dict[Split, int] = {"train": 300, "validation": 200, "test": 500}
 
 SYNTHETIC_AUGMENTATIONS = 1000
 """Variants that the training split has by default; the others have none."""
-
-MIN_SUBTASKS, MAX_SUBTASKS = 2, 6
-"""Sizes of the built-in workflows."""
-
-Plan = tuple[tuple[str, ...], Links]
-"""Task type of every subtask, and the links between them; a workflow without words."""
 
 
 class _BuiltinPool(pydantic.BaseModel):
@@ -65,13 +67,15 @@ def builtin_workflows(
 ) -> list[Workflow]:
     """Makes up workflows whose instructions read like requests, each of them different.
 
-    Shapes are evenly mixed over chain, fork, join, diamond, independent and random DAGs, sizes
-    are uniform from 2 to 6, and task types come equally often (to within one occurrence). Every
-    request is made by a client, and a client belongs to one split, so no instruction and no
-    subtask text is in two splits, whatever the seeds.
+    Shapes come equally often (chain, fork, join, diamond, independent, and others at random), so do
+    the sizes of a shape up to 6 subtasks, and task types (to within one occurrence), none twice in
+    a workflow while there are others. A request is about one matter, and each of its steps works on
+    the material of that matter or on results of earlier steps. Every request is made by a client,
+    and a client belongs to one split, so no instruction and no subtask name is in two splits,
+    whatever the seeds.
 
     Args:
-        num_workflows: base workflows, >= 1; a split's first ones do not depend on the variants.
+        num_workflows: base workflows, >= 1; the first ones do not depend on how many follow.
         seed: seed of everything drawn, >= 0; each split has its own stream.
         task_types: vocabulary; a type without built-in phrases is named in a general one.
         split: train, validation or test.
@@ -89,19 +93,19 @@ def builtin_workflows(
     known = _known_split(split)
     if not task_types:
         raise ConfigError("task_types: expected at least one task type, got none")
-    if num_workflows < 1 or synthetic_augmentations < 0 or seed < 0:
+    if num_workflows < 1 or synthetic_augmentations < 0 or seed < 0 or max_subtasks < 1:
         raise ConfigError(
-            "expected num_workflows >= 1, synthetic_augmentations >= 0 and seed >= 0, got "
-            f"{num_workflows}, {synthetic_augmentations} and {seed}"
+            "expected num_workflows >= 1, synthetic_augmentations >= 0, seed >= 0 and "
+            f"max_subtasks >= 1, got {num_workflows}, {synthetic_augmentations}, {seed} and "
+            f"{max_subtasks}"
         )
-    base_rng, variant_rng = np.random.default_rng([seed, SPLITS.index(known)]).spawn(2)
-    largest = min(MAX_SUBTASKS, max_subtasks)
-    base = _plans(base_rng, num_workflows, task_types, largest)
-    variants = _variants(variant_rng, base, synthetic_augmentations, task_types)
+    streams = np.random.default_rng([seed, SPLITS.index(known)]).spawn(4)
+    base = list(Planner(streams[0], task_types, max_subtasks).base(num_workflows))
+    variants = Planner(streams[1], task_types, max_subtasks).variants(base, synthetic_augmentations)
     used: set[str] = set()
     return [
-        *_worded(base_rng, base, known, f"builtin-{known}", used),
-        *_worded(variant_rng, variants, known, f"builtin-{known}-variant", used),
+        *_worded(streams[2], base, known, f"builtin-{known}", used),
+        *_worded(streams[3], variants, known, f"builtin-{known}-variant", used),
     ]
 
 
@@ -112,51 +116,23 @@ def _known_split(split: str) -> Split:
     raise ConfigError(unknown_name("split", split, SPLITS))
 
 
-def _plans(
-    rng: np.random.Generator, num_workflows: int, task_types: Sequence[str], largest: int
-) -> list[Plan]:
-    """Draws base workflows: shapes in random order, types dealt out evenly."""
-    table = random_shapes(rng, num_workflows, min(MIN_SUBTASKS, largest), largest)
-    shapes = [shape for shape, count in table.shapes().items() for _ in range(count)]
-    order = rng.permutation(num_workflows).tolist()
-    types = _dealt(rng, task_types, sum(size for size, _ in shapes))
-    return [(_next(types, shapes[k][0]), shapes[k][1]) for k in order]
-
-
-def _variants(
-    rng: np.random.Generator, base: Sequence[Plan], number: int, task_types: Sequence[str]
-) -> list[Plan]:
-    """Draws variants of base workflows; see `builtin_workflows`."""
-    chosen = [(base[i % len(base)], (i // len(base)) % 2 == 1) for i in range(number)]
-    redrawn = sum(len(plan[0]) for plan, redraw in chosen if redraw)
-    types = _dealt(rng, task_types, redrawn)
-    return [
-        (_next(types, len(kinds)) if redraw else kinds, links) for (kinds, links), redraw in chosen
-    ]
-
-
-def _dealt(rng: np.random.Generator, task_types: Sequence[str], number: int) -> Iterator[str]:
-    """Deals task types like cards: every one comes before any comes again."""
-    rounds = -(-number // len(task_types))
-    deck = rng.permuted(np.tile(np.arange(len(task_types)), (rounds, 1)), axis=1)
-    return iter([task_types[t] for t in deck.ravel().tolist()])
-
-
-def _next(types: Iterator[str], number: int) -> tuple[str, ...]:
-    return tuple(next(types) for _ in range(number))
-
-
 def _worded(
-    rng: np.random.Generator, plans: Sequence[Plan], split: Split, prefix: str, used: set[str]
+    rng: np.random.Generator, plans: Iterable[Plan], split: Split, prefix: str, used: set[str]
 ) -> Iterator[Workflow]:
     """Puts plans into words; `used` holds the instructions that are taken."""
-    names = clients(split)
-    chances = iter(rng.random(sum(2 + len(types) for types, _ in plans)).tolist())
+    themes, names = Deck(rng, THEMES), clients(split)
     for k, (types, links) in enumerate(plans):
-        client = _pick(names, next(chances))
-        steps = [_pick(phrases(kind), next(chances)) for kind in types]
-        parts = [_pick(openings(client), next(chances))]
-        for heading, step in zip(_headings(len(types), links), steps, strict=True):
+        theme = themes.deal()
+        chances = rng.random(2 + len(types)).tolist()
+        client = names[int(chances[0] * len(names))]
+        words = [
+            _pick(_choices(theme, types, j, parents), chance)
+            for j, (parents, chance) in enumerate(
+                zip(_parents(len(types), links), chances[2:], strict=True)
+            )
+        ]
+        parts = [_pick(openings(client, theme), chances[1])]
+        for heading, step in zip(_headings(len(types), links), words, strict=True):
             parts.append(f"{heading}{step}.")
         instruction = " ".join(parts)
         if instruction in used:
@@ -167,29 +143,46 @@ def _worded(
             instruction=instruction,
             subtasks=tuple(
                 Subtask(name=f"{client}: {step}", type=kind)
-                for step, kind in zip(steps, types, strict=True)
+                for step, kind in zip(words, types, strict=True)
             ),
             links=links,
         )
 
 
-def _pick(words: Sequence[str], chance: float) -> str:
-    return words[int(chance * len(words))]
+def _choices(
+    theme: Theme, types: Sequence[str], j: int, parents: Sequence[int]
+) -> Sequence[Sequence[str]]:
+    """Returns what step j may say."""
+    if not parents:
+        return first_steps(theme, types[j])
+    return next_steps(theme, types[j], types[parents[0]] if len(parents) == 1 else None)
+
+
+def _pick(groups: Sequence[Sequence[str]], chance: float) -> str:
+    """Picks a group, then one of it, both evenly, by a number in 0..1."""
+    group = groups[int(chance * len(groups))]
+    return group[int(chance * len(groups) % 1.0 * len(group))]
+
+
+@functools.cache
+def _parents(size: int, links: Links) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(i for i, child in links if child == j) for j in range(size))
 
 
 @functools.cache
 def _headings(size: int, links: Links) -> tuple[str, ...]:
-    """Heads the steps of a shape, such as "Step 3, with the result of steps 1 and 2: "."""
-    parents = [[i + 1 for i, child in links if child == j] for j in range(size)]
+    """Heads the steps of a shape, such as "Step 3, with the results of steps 1 and 2: "."""
+    parents = _parents(size, links)
     return tuple(f"Step {j + 1}{_needs(parents[j])}: " for j in range(size))
 
 
 def _needs(parents: Sequence[int]) -> str:
     if not parents:
         return ""
-    *others, last = map(str, parents)
-    before = f"s {', '.join(others)} and" if others else ""
-    return f", with the result of step{before} {last}"
+    *others, last = (str(i + 1) for i in parents)
+    if not others:
+        return f", with the result of step {last}"
+    return f", with the results of steps {', '.join(others)} and {last}"
 
 
 def _task_types_of(pool: WorkerPool) -> tuple[str, ...]:
@@ -220,6 +213,10 @@ def builtin_dataset(
 ) -> Dataset:
     """Builds a split of the built-in data set.
 
+    Where the package ships the embeddings of all its texts, as for the defaults and their first
+    workflows, the data set has them; else, under another seed or with other task types for
+    instance, it has none.
+
     Args:
         split: train, validation or test; no instruction is in two of them.
         pool: workers; None takes the built-in ones. Task types are those that its skills name.
@@ -249,14 +246,18 @@ def builtin_dataset(
         synthetic_augmentations=synthetic_augmentations,
         max_subtasks=max_subtasks,
     )
+    table = WorkflowTable.from_workflows(
+        workflows, task_types=task_types, max_subtasks=max_subtasks
+    )
     outcomes, statistics = simulated_tables(pool, task_types, simulation)
-    return Dataset(
-        name="builtin",
-        pool=pool,
-        workflows=WorkflowTable.from_workflows(
-            workflows, task_types=task_types, max_subtasks=max_subtasks
+    return with_builtin_embeddings(
+        Dataset(
+            name="builtin",
+            pool=pool,
+            workflows=table,
+            outcomes=outcomes,
+            statistics=statistics,
+            latency_label="simulated",
         ),
-        outcomes=outcomes,
-        statistics=statistics,
-        latency_label="simulated",
+        workflows,
     )

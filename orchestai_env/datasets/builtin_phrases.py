@@ -1,163 +1,185 @@
-"""Words of the built-in workflows: what a step of each task type may say, and whom it is for."""
+"""Words of the built-in workflows: how requests begin, and what a step of each type may say.
+
+A step without parents takes material of the request's theme; one with parents says what it does
+with their results. So no step names a document, a recording or a table that nobody has.
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import string
+from collections.abc import Mapping
 
+from orchestai_env.datasets.builtin_themes import Theme, Words
 from orchestai_env.datasets.splits import Split, split_of
 
-_SLOTS: dict[str, tuple[str, ...]] = {
-    "document": (
-        "supplier contract",
-        "annual report",
-        "insurance claim",
-        "meeting minutes",
-        "tender documents",
-        "delivery notes",
-        "customer letters",
-        "audit file",
-        "safety handbook",
-        "grant application",
-    ),
-    "field": (
-        "payment terms",
-        "delivery dates",
-        "names and addresses",
-        "invoice totals",
-        "liability clauses",
-        "part numbers",
-        "open questions",
-        "key figures",
-    ),
-    "language": ("German", "French", "Spanish", "Japanese", "Polish", "Portuguese", "Turkish"),
-    "reader": ("the board", "new employees", "the sales team", "the press office", "a lawyer"),
-    "length": ("one paragraph", "five bullet points", "half a page", "ten lines"),
-    "topic": (
-        "export rules",
-        "energy prices",
-        "data protection",
-        "warranty law",
-        "battery recycling",
-        "shipping insurance",
-        "sick leave",
-        "patent fees",
-    ),
-    "component": (
-        "billing service",
-        "booking calendar",
-        "stock database",
-        "login page",
-        "price calculator",
-        "sensor driver",
-        "search index",
-        "report scheduler",
-    ),
-    "programming": ("Python", "TypeScript", "Java", "SQL", "Go"),
-    "table": (
-        "sales table",
-        "energy meter log",
-        "survey answers",
-        "ticket history",
-        "stock list",
-        "web server log",
-        "payroll export",
-        "shipment records",
-    ),
-    "period": ("the last quarter", "last year", "the past 30 days", "the first half of the year"),
-    "picture": (
-        "floor plans",
-        "product photos",
-        "scanned receipts",
-        "damage photos",
-        "machine drawings",
-        "shelf pictures",
-        "satellite images",
-        "whiteboard photos",
-    ),
-    "recording": (
-        "board meeting",
-        "support call",
-        "customer interview",
-        "conference talk",
-        "radio spot",
-        "training session",
-        "voice memo",
-        "hearing",
-    ),
-    "project": (
-        "office move",
-        "product launch",
-        "trade fair",
-        "warehouse rebuild",
-        "database migration",
-        "hiring round",
-        "night shift roster",
-        "field trial",
+_SLOTS: Mapping[str, Words] = {
+    "language": ("German", "French", "Spanish", "Japanese", "Polish"),
+    "programming": ("Python", "TypeScript", "Java"),
+    "length": ("three sentences", "one paragraph", "five bullet points"),
+    "reader": ("the board", "new colleagues", "the finance team", "the press office"),
+    "period": ("the last quarter", "the last year", "the past 30 days"),
+    "field": ("names and dates", "amounts", "open questions", "deadlines", "decisions"),
+    "point": (
+        "whether the date can be kept",
+        "whether the budget is enough",
+        "who has to agree",
+        "what is still missing",
+        "which risks are left",
     ),
     "deadline": ("today", "by noon", "by Friday", "before the weekend", "this week", "by Monday"),
 }
+"""Words that fit any theme; the others come from the theme."""
 
-_TEMPLATES: dict[str, tuple[str, ...]] = {
-    "text_extraction": (
-        "extract the {field} from the {document}",
-        "list all {field} found in the {document}",
-        "pull the {field} out of the {document} into a table",
+_FIRST: Mapping[str, Words] = {
+    "speech_transcription": (
+        "transcribe {recording}",
+        "transcribe {recording} and name the speakers",
+        "transcribe {recording} and leave out filler words",
+        "write down {recording} word for word",
     ),
-    "summarization": (
-        "summarize the {document} in {length}",
-        "condense the {document} into {length} for {reader}",
-        "write a summary of the {document} for {reader}",
+    "image_understanding": (
+        "describe what the {picture} show",
+        "read all labels and numbers on the {picture}",
+        "sort the {picture} by what they show",
     ),
+    "text_extraction": ("extract {detail}", "list {detail}", "copy {detail} into a table"),
     "translation": (
         "translate the {document} into {language}",
         "turn the {document} into plain {language}",
-        "translate the {field} of the {document} into {language}",
     ),
     "question_answering": (
-        "answer what {reader} should know about {topic}",
-        "answer whether anything changed about {topic} over {period}",
-        "explain the effect of {topic} on the {project}",
-    ),
-    "code_generation": (
-        "write a {programming} module for the {component}",
-        "fix the failing tests of the {component} in {programming}",
-        "port the {component} to {programming}",
-        "write {programming} unit tests for the {component}",
+        "answer {question}",
+        "answer {question} and give reasons",
+        "explain to {reader} {question}",
     ),
     "data_analysis": (
         "find the trend in the {table} over {period}",
-        "compute weekly totals of the {table} for {period}",
         "look for outliers in the {table} of {period}",
+        "compare the {table} of {period} with the period before",
     ),
-    "image_understanding": (
-        "describe what the {picture} of the {project} show",
-        "read the labels on the {picture} of the {project}",
-        "compare the {picture} with those of {period}",
+    "summarization": (
+        "summarize the {document} in {length} for {reader}",
+        "condense the {document} into {length}",
     ),
-    "speech_transcription": (
-        "transcribe the recording of the {recording} in {language}",
-        "write down the {recording} on {topic} word for word",
-        "produce subtitles for the {recording} about the {project}",
-    ),
-    "document_generation": (
-        "draft a report on the {project} for {reader}",
-        "write a proposal for the {project} that covers {topic}",
-        "prepare slides on {topic} for {reader}",
+    "code_generation": (
+        "write a {programming} script that {does}",
+        "write a {programming} script that {does}, with unit tests",
+        "port the script that {does} to {programming}",
     ),
     "planning": (
-        "plan the {project} step by step",
-        "lay out a schedule for the {project} over {period}",
-        "work out in which order the {project} and the {component} can be done",
+        "plan {plan} step by step",
+        "set up a schedule for {plan}",
+        "plan {plan} and say who does what",
+    ),
+    "document_generation": (
+        "draft {letter}",
+        "draft {letter} and a short version of it",
+        "prepare slides on the {project} for {reader}",
     ),
 }
+"""What a step without parents may say."""
+
+_NEXT: Mapping[str, Words] = {
+    "speech_transcription": (
+        "transcribe {recording} and mark what bears on {given}",
+        "transcribe {recording} and spell all names as in {given}",
+    ),
+    "image_understanding": (
+        "check the {picture} against {given}",
+        "find on the {picture} what is named in {given}",
+    ),
+    "text_extraction": (
+        "list all {field} found in {given}",
+        "pull all {field} out of {given} into a table",
+    ),
+    "translation": (
+        "translate {given} into {language}",
+        "translate {given} into {language} for {reader}",
+    ),
+    "question_answering": (
+        "answer from {given} {point}",
+        "answer from {given} what {reader} should know about the {project}",
+    ),
+    "data_analysis": (
+        "compare the {table} with {given}",
+        "check {given} against the {table} and report every gap",
+        "use {given} to explain the trend in the {table} over {period}",
+    ),
+    "summarization": (
+        "summarize {given} in {length} for {reader}",
+        "condense {given} into {length}",
+    ),
+    "code_generation": (
+        "write a {programming} script that loads {given} into the {system}",
+        "write a {programming} script that searches the {system} for what is named in {given}",
+    ),
+    "planning": (
+        "plan {plan} on the basis of {given}",
+        "set up a schedule for {plan} that takes up {given}",
+    ),
+    "document_generation": (
+        "draft {letter} on the basis of {given}",
+        "write a report on the {project} for {reader} from {given}",
+        "prepare slides for {reader} from {given}",
+    ),
+}
+"""What a step may say that works on the results of others."""
+
+_SPECIAL: Mapping[tuple[str, str], Words] = {
+    ("code_generation", "data_analysis"): (
+        "write a {programming} script that repeats the analysis every week",
+        "write a {programming} script that shows the analysis in the {system}",
+    ),
+    ("data_analysis", "question_answering"): (
+        "check the answer against the {table} and report every gap",
+        "back the answer with figures from the {table} of {period}",
+    ),
+    ("summarization", "question_answering"): (
+        "condense the answer into one sentence for {reader}",
+        "explain the answer to {reader} in {length}",
+    ),
+    ("summarization", "code_generation"): (
+        "summarize what the new script does in {length} for {reader}",
+    ),
+    ("planning", "code_generation"): (
+        "plan how the new script goes live in the {system}",
+        "plan how the new script is tested on the {system}",
+    ),
+    ("document_generation", "code_generation"): (
+        "write a user guide of the new script for {reader}",
+        "prepare slides that show {reader} how the new script works",
+    ),
+}
+"""(task type, type of its one parent) -> what a step says instead, where the general words fail."""
+
+_RESULTS: Mapping[str, str] = {
+    "speech_transcription": "the transcript",
+    "image_understanding": "the picture notes",
+    "text_extraction": "the list",
+    "translation": "the translation",
+    "question_answering": "the answer",
+    "data_analysis": "the analysis",
+    "summarization": "the summary",
+    "code_generation": "the new script",
+    "planning": "the plan",
+    "document_generation": "the draft",
+}
+"""What the result of a step is called by the steps that need it."""
+
+_STAGES = (
+    {"speech_transcription", "image_understanding", "text_extraction"},
+    {"translation", "question_answering", "data_analysis"},
+    {"summarization", "code_generation"},
+    {"planning", "document_generation"},
+)
 
 _OPENINGS = (
-    "{client} needs the following {deadline}.",
-    "Please do this for {client} {deadline}.",
-    "A request from {client}, due {deadline}:",
-    "We promised {client} the following {deadline}.",
+    "{client} needs help with {matter} {deadline}.",
+    "Please do this for {client} {deadline}; it is about {matter}.",
+    "A request from {client} about {matter}, to be done {deadline}:",
+    "We promised {client} the following {deadline}, for {matter}.",
 )
 
 _CLIENT_NAMES = (
@@ -166,36 +188,69 @@ _CLIENT_NAMES = (
 )
 
 
-def _filled(template: str, **fixed: tuple[str, ...]) -> list[str]:
-    """Returns a template with every combination of words in its slots."""
-    slots = [slot for _, slot, _, _ in string.Formatter().parse(template) if slot]
-    choices = [fixed.get(slot) or _SLOTS[slot] for slot in slots]
-    return [
-        template.format(**dict(zip(slots, words, strict=True)))
-        for words in itertools.product(*choices)
-    ]
+def stage(task_type: str) -> int:
+    """Returns where in a workflow steps of a type belong: 0 reads material, 3 concludes."""
+    return next((n for n, types in enumerate(_STAGES) if task_type in types), 1)
 
 
 @functools.cache
-def phrases(task_type: str) -> tuple[str, ...]:
-    """Returns all that a step of a task type may say; a type unknown here is named in it."""
-    templates = _TEMPLATES.get(task_type, ("carry out the {task} of the {document} on {topic}",))
-    task = (task_type.replace("_", " "),)
+def first_steps(theme: Theme, task_type: str) -> tuple[Words, ...]:
+    """Returns all that a step without parents may say, in groups of one wording each.
+
+    Args:
+        theme: what the request is about.
+        task_type: a type that is unknown here is named in general words.
+    """
+    templates = _FIRST.get(task_type, ("carry out the {task} of the {document}",))
+    words = {"task": (_spoken(task_type),)}
+    return tuple(_filled(text, theme, words) for text in templates)
+
+
+@functools.cache
+def next_steps(theme: Theme, task_type: str, parent: str | None) -> tuple[Words, ...]:
+    """Returns all that a step may say that needs results, in groups of one wording each.
+
+    Args:
+        theme: what the request is about.
+        task_type: a type that is unknown here is named in general words.
+        parent: type of the step whose result it needs; None where there are several.
+    """
+    templates = _NEXT.get(task_type, ("carry out the {task} with {given}",))
+    given = "these results"
+    if parent is not None:
+        templates = _SPECIAL.get((task_type, parent), templates)
+        given = _RESULTS.get(parent, f"the result of the {_spoken(parent)}")
+    words = {"task": (_spoken(task_type),), "given": (given,)}
+    return tuple(_filled(text, theme, words) for text in templates)
+
+
+def _spoken(task_type: str) -> str:
+    return task_type.replace("_", " ")
+
+
+def _filled(template: str, theme: Theme, words: Mapping[str, Words]) -> Words:
+    """Returns a template with every combination of words in its slots."""
+    slots = [slot for _, slot, _, _ in string.Formatter().parse(template) if slot]
+    choices = [words.get(slot) or _SLOTS.get(slot) or _theme_words(theme, slot) for slot in slots]
     return tuple(
-        itertools.chain.from_iterable(_filled(template, task=task) for template in templates)
+        template.format(**dict(zip(slots, chosen, strict=True)))
+        for chosen in itertools.product(*choices)
     )
 
 
+def _theme_words(theme: Theme, slot: str) -> Words:
+    found: str | Words = getattr(theme, slot)
+    return (found,) if isinstance(found, str) else found
+
+
 @functools.cache
-def clients(split: Split) -> tuple[str, ...]:
+def clients(split: Split) -> Words:
     """Returns the clients of a split; a client belongs to one split, by `split_of` its name."""
     names = map(" ".join, itertools.product(*_CLIENT_NAMES))
     return tuple(name for name in names if split_of(name) == split)
 
 
 @functools.cache
-def openings(client: str) -> tuple[str, ...]:
-    """Returns the sentences that may open a request of a client."""
-    return tuple(
-        itertools.chain.from_iterable(_filled(text, client=(client,)) for text in _OPENINGS)
-    )
+def openings(client: str, theme: Theme) -> tuple[Words, ...]:
+    """Returns the sentences that may open a request of a client, in groups of one wording each."""
+    return tuple(_filled(text, theme, {"client": (client,)}) for text in _OPENINGS)

@@ -71,6 +71,7 @@ def compose_workflows(
         num_subtasks=shapes.num_subtasks[shape],
         task_type=_padded(task_type, max_subtasks, -1),
         query=_padded(query, max_subtasks, -1),
+        instruction=np.full(num_workflows, -1, np.int32),
         num_parents=_padded(num_parents, max_subtasks, 0),
         parents=_padded(_trimmed(shapes.parents, shape, num_parents), max_subtasks, -1),
         num_children=_padded(num_children, max_subtasks, 0),

@@ -7,6 +7,9 @@ shapes.jsonl                   DAG shapes that the workflows were composed of, o
 workflows_{split}.jsonl.gz     composed workflows of train, validation and test
 predictions.npz                optional: query_ids, worker_names, predicted_success (Q, W)
 embeddings.npz                 optional: query_ids, embeddings (Q, D)
+
+Embeddings are of the queries, so of subtasks. Instructions have none: that of a composed workflow
+only lists the types and links of its subtasks, which the observation holds already.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -170,12 +170,30 @@ def random_shapes(
     if n < 1:
         raise ConfigError(f"n: expected at least 1 shape to draw, got {n}")
     sizes = rng.integers(min_subtasks, max_subtasks, size=n, endpoint=True)
-    kinds = rng.integers(len(_REGULAR) + 1, size=n)
-    shapes = []
-    for size, kind in zip(sizes.tolist(), kinds.tolist(), strict=True):
-        links = _REGULAR[kind](size) if kind < len(_REGULAR) else _layered(rng, size)
-        shapes.append((size, tuple(sorted(links))))
-    return ShapeTable.from_shapes(shapes)
+    names = [*REGULAR_SHAPES, OTHER]
+    kinds = rng.integers(len(names), size=n)
+    return ShapeTable.from_shapes(
+        (size, shape_links(rng, names[kind], size))
+        for size, kind in zip(sizes.tolist(), kinds.tolist(), strict=True)
+    )
+
+
+def shape_links(rng: np.random.Generator, name: str, size: int) -> Links:
+    """Returns the sorted links of a shape; those of OTHER are layered at random.
+
+    Args:
+        rng: source of randomness of OTHER.
+        name: a key of REGULAR_SHAPES, or OTHER.
+        size: number of subtasks; of a few, the links may be those of another name too.
+    """
+    links = REGULAR_SHAPES[name](size) if name in REGULAR_SHAPES else _layered(rng, size)
+    return tuple(sorted(links))
+
+
+def shape_name(size: int, links: Links) -> str:
+    """Returns the first name in REGULAR_SHAPES whose links these are, else OTHER."""
+    names = (name for name, of_size in REGULAR_SHAPES.items() if sorted(of_size(size)) == [*links])
+    return next(names, OTHER)
 
 
 def _check_range(min_subtasks: int, max_subtasks: int) -> None:
@@ -209,7 +227,17 @@ def _independent(size: int) -> list[tuple[int, int]]:
     return []
 
 
-_REGULAR = (_chain, _fork, _join, _diamond, _independent)
+REGULAR_SHAPES: Mapping[str, Callable[[int], list[tuple[int, int]]]] = {
+    "chain": _chain,
+    "fork": _fork,
+    "join": _join,
+    "diamond": _diamond,
+    "independent": _independent,
+}
+"""Name -> function of the size that returns the links."""
+
+OTHER = "other"
+"""Name of the shapes that have none of the names above."""
 
 
 def _layered(rng: np.random.Generator, size: int) -> list[tuple[int, int]]:

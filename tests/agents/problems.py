@@ -11,10 +11,11 @@ import numpy.typing as npt
 from agents.agent import Agent, Obs, Setting, State
 from agents.evaluate import KEYS, evaluate, start_episodes
 from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.dynamics import ONGOING
-from orchestai_env.episodes import EpisodeRules, Episodes
+from orchestai_env.episodes import Episodes
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.reward import RewardWeights
+from orchestai_env.rules import EpisodeRules
+from orchestai_env.state import ONGOING
 from tests.orchestai_env.toy import SECONDS, Instance, toy_dataset
 from tests.tiny_config import BALANCED
 
@@ -66,7 +67,7 @@ def random_observations(setting: Setting, count: int, seed: int) -> dict[str, np
     episodes.reset()
     for _ in range(5):
         episodes.step(rng.integers(len(setting.dataset.pool), size=count))
-        episodes.restart_ended()
+        episodes.reset(np.flatnonzero(episodes.ended))
     return observe(episodes)
 
 

@@ -11,8 +11,8 @@ from agents.agent import Setting
 from agents.baselines import LowestFeatureAgent, RandomAgent, TableAgent
 from agents.evaluate import _obeys_precedence, evaluate
 from orchestai_env import dynamics
-from orchestai_env.dynamics import WORKFLOW
 from orchestai_env.reward import RewardWeights, compute_reward
+from orchestai_env.state import WORKFLOW
 from tests.agents.problems import Recorder, builtin_setting, toy_setting
 from tests.orchestai_env.toy import ONE_SECOND, chain, lose, win
 

@@ -19,9 +19,9 @@ from agents.evaluate import KEYS
 from agents.policy import WorkerScoringPolicy
 from agents.vec_env import OrchestAIVecEnv
 from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.episodes import EpisodeRules
 from orchestai_env.errors import CheckpointError
 from orchestai_env.observation import ObservationLayout
+from orchestai_env.rules import EpisodeRules
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.agents.problems import WEIGHTS, builtin_setting, random_observations
 

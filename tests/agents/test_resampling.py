@@ -21,7 +21,7 @@ from agents.resampling import (
 )
 from orchestai_env.datasets.folder import RecordedFolder, load_folder
 from orchestai_env.datasets.splits import SPLITS, Split
-from orchestai_env.episodes import EpisodeRules
+from orchestai_env.rules import EpisodeRules
 from tests.agents.problems import WEIGHTS, builtin_setting
 from tests.recorded_source import import_source
 

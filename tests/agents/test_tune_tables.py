@@ -25,8 +25,8 @@ from agents.tune_tables import (
     tune_escalation_table,
     tune_lookup_table,
 )
-from orchestai_env.episodes import EpisodeRules
 from orchestai_env.errors import CheckpointError, MissingFileError, UnknownWorkerError
+from orchestai_env.rules import EpisodeRules
 from tests.agents.problems import builtin_setting, toy_setting
 from tests.orchestai_env.strategies import Case, cases
 from tests.orchestai_env.toy import SECONDS, Instance, Trial

@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from orchestai_env.dynamics import CURRENT, NONE
 from orchestai_env.env import Obs, OrchestAIEnv
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.reward import REWARD_TERMS, compute_reward
+from orchestai_env.state import CURRENT, NONE, REPLACED
 
 MAX_STEPS = 10_000
 
@@ -109,7 +109,7 @@ def assert_same_obs(first: Obs, second: Obs) -> None:
 
 
 def _replaced(env: OrchestAIEnv) -> int:
-    return int(env._info()["masked_actions"])
+    return int(env._episodes.state.episode[0, REPLACED])
 
 
 def _check_obs(env: OrchestAIEnv, obs: Obs, info: dict[str, Any]) -> None:

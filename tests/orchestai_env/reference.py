@@ -11,8 +11,8 @@ import dataclasses
 import heapq
 from collections.abc import Sequence
 
-from orchestai_env.episodes import EpisodeRules
 from orchestai_env.reward import RewardWeights
+from orchestai_env.rules import EpisodeRules
 from tests.orchestai_env.toy import Instance, Trial
 
 

@@ -87,5 +87,7 @@ def test_process_ends_with_one_line_and_code_2() -> None:
 
     assert process.returncode == 2
     assert process.stdout == ""
-    assert process.stderr.startswith("error: nowhere/dataset.json: no imported data set there")
+    assert process.stderr.startswith(
+        "error: dataset: nowhere/dataset.json: no imported data set there"
+    )
     assert process.stderr.count("\n") == 1

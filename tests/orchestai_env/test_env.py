@@ -43,6 +43,7 @@ def warnings_of(check: Callable[[], object]) -> list[str]:
     return [str(warning.message) for warning in caught]
 
 
+@pytest.mark.usefixtures("windows")  # the checker tries every render mode
 def test_env_passes_gymnasiums_checker_without_a_warning() -> None:
     env = gym.make("OrchestAI-v0").unwrapped
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from gymnasium.error import DependencyNotInstalled
 
 from orchestai_env import errors
 from orchestai_env.errors import (
@@ -45,6 +46,7 @@ def test_every_error_is_ours_and_prints_its_message_as_given(kind: type[OrchestA
         (MissingFileError, FileNotFoundError),
         (errors.MaskedActionError, ValueError),
         (errors.CheckpointError, ValueError),
+        (errors.MissingPackageError, DependencyNotInstalled),
     ],
 )
 def test_error_can_be_caught_as_its_builtin(kind: type[Exception], builtin: type) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.dynamics import CURRENT, KEY, NONE, QUALITY
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.oracle import hindsight_utility, peek
 from orchestai_env.outcomes.draw import Call, draw_outcome
 from orchestai_env.outcomes.simulated import SimulationSettings
+from orchestai_env.state import CURRENT, KEY, NONE, QUALITY
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.orchestai_env.play import in_order, play
 from tests.orchestai_env.toy import (

@@ -116,7 +116,7 @@ def test_rows_equal_single_envs_on_recorded_outcomes(case: Case, num_envs: int) 
         both.step(np.arange(action, action + num_envs) % len(case.concurrency))
     for r, env in enumerate(both.envs):
         single, batch = env._episodes.state, both.venv.episodes.state
-        for name in single._fields:
+        for name in set(single._fields) - {"ended"}:  # the batched row has restarted
             assert getattr(single, name)[0].tobytes() == getattr(batch, name)[r].tobytes(), name
 
 

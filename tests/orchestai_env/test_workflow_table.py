@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,9 @@ def test_table_holds_types_queries_and_padding() -> None:
     assert table.num_subtasks.tolist() == [2, 1]
     assert table.task_type.tolist() == [[0, 1, -1, -1], [1, -1, -1, -1]]
     assert table.query.tolist() == [[7, 3, -1, -1], [7, -1, -1, -1]]
-    assert {array.dtype for array in (table.task_type, table.query, table.parents)} == {
-        np.dtype(np.int32)
-    }
+    assert table.instruction.tolist() == [-1, -1]
+    arrays = (table.task_type, table.query, table.instruction, table.parents)
+    assert {array.dtype for array in arrays} == {np.dtype(np.int32)}
 
 
 def test_table_sorts_subtasks_topologically() -> None:
@@ -94,9 +95,11 @@ def test_table_keeps_the_links_of_every_workflow(flows: list[Workflow]) -> None:
 
 def test_take_selects_by_index_in_the_order_given() -> None:
     table = table_of(workflow("a", "mc", (0, 1)), workflow("b", "c"), workflow("c", "mmm"))
+    table = dataclasses.replace(table, instruction=np.array([5, 7, 9], np.int32))
     taken = table.take(np.array([2, 0, 0]))
 
     assert taken.num_subtasks.tolist() == [3, 2, 2]
+    assert taken.instruction.tolist() == [9, 5, 5]
     assert taken.links(1) == ((0, 1),)
     assert taken.task_types == TYPES
 
@@ -143,6 +146,20 @@ def test_link_that_does_not_point_forward_is_refused(link: tuple[int, int]) -> N
             links=np.array([(0, 2), link], np.int32),
             link_owner=np.array([0, 1], np.int32),
         )
+
+
+def test_links_come_with_the_rows_of_instructions() -> None:
+    table = WorkflowTable.from_links(
+        task_types=TYPES,
+        num_subtasks=np.array([1, 1], np.int32),
+        task_type=np.zeros((2, 1), np.int32),
+        query=np.full((2, 1), -1, np.int32),
+        links=np.zeros((0, 2), np.int32),
+        link_owner=np.zeros(0, np.int32),
+        instruction=np.array([4, 2], np.int32),
+    )
+
+    assert table.instruction.tolist() == [4, 2]
 
 
 def test_sorted_links_renumbers_a_bare_dag() -> None:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from orchestai_env.datasets.builtin import (
-    MAX_SUBTASKS,
-    MIN_SUBTASKS,
+    NUM_WORKFLOWS,
+    SYNTHETIC_AUGMENTATIONS,
     builtin_dataset,
     builtin_pool,
     builtin_workflows,
 )
-from orchestai_env.datasets.builtin_phrases import clients, phrases
-from orchestai_env.datasets.splits import SPLITS, check_splits
+from orchestai_env.datasets.builtin_plans import MAX_SUBTASKS, MIN_SUBTASKS
+from orchestai_env.datasets.splits import SPLITS, check_splits, normalised
 from orchestai_env.errors import ConfigError
 from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.workers import KINDS, TaskSkill, WorkerPool, WorkerSpec
@@ -29,6 +29,13 @@ def skills():
     return [
         (worker, kind, skill) for worker in pool.workers for kind, skill in worker.skills.items()
     ]
+
+
+def default_workflows(split):
+    variants = SYNTHETIC_AUGMENTATIONS if split == "train" else 0
+    return builtin_workflows(
+        NUM_WORKFLOWS[split], 0, TASK_TYPES, split=split, synthetic_augmentations=variants
+    )
 
 
 def custom_pool():
@@ -117,9 +124,22 @@ def test_dataset_is_labelled_and_padded():
 def test_seeds_reproduce_and_differ():
     first = builtin_workflows(40, 3, TASK_TYPES, synthetic_augmentations=20)
     assert builtin_workflows(40, 3, TASK_TYPES, synthetic_augmentations=20) == first
-    assert builtin_workflows(40, 3, TASK_TYPES) == first[:40]
     other = builtin_workflows(40, 4, TASK_TYPES)
     assert not {w.instruction for w in other} & {w.instruction for w in first}
+
+
+def test_first_workflows_do_not_depend_on_how_many_follow():
+    many = builtin_workflows(40, 3, TASK_TYPES, synthetic_augmentations=20)
+    assert builtin_workflows(15, 3, TASK_TYPES) == many[:15]
+    assert builtin_workflows(40, 3, TASK_TYPES, synthetic_augmentations=7) == many[:47]
+
+
+def test_instructions_are_unique_over_all_splits():
+    workflows = [workflow for split in SPLITS for workflow in default_workflows(split)]
+    assert len(workflows) == 2000
+    assert len({normalised(workflow.instruction) for workflow in workflows}) == 2000
+    assert len({workflow.id for workflow in workflows}) == 2000
+    assert not [w.id for w in workflows if "(Request " in w.instruction]
 
 
 def test_splits_share_no_text():
@@ -131,12 +151,6 @@ def test_splits_share_no_text():
         for k, text in enumerate([workflow.instruction, *(s.name for s in workflow.subtasks)])
     ]
     check_splits((f"{n} {name}", text, split) for n, (name, text, split) in enumerate(texts))
-
-
-def test_clients_are_on_one_split_each_and_enough():
-    names = [name for split in SPLITS for name in clients(split)]
-    assert len(names) == len(set(names)) == 81
-    assert all(len(clients(split)) >= 8 for split in SPLITS)
 
 
 def test_workflows_are_valid_distinct_dags_within_size():
@@ -153,43 +167,73 @@ def test_instruction_says_steps_and_links():
     client, first = workflow.subtasks[0].name.split(": ")
     assert client in workflow.instruction
     assert f"Step 1: {first}. Step 2: " in workflow.instruction
-    assert "Step 3, with the result of steps 1 and 2: " in workflow.instruction
+    assert "Step 3, with the results of steps 1 and 2: " in workflow.instruction
 
 
-def test_base_types_come_equally_often():
-    workflows = builtin_workflows(300, 0, TASK_TYPES)
-    count = collections.Counter(s.type for w in workflows for s in w.subtasks)
+def test_steps_read_material_or_name_the_results_that_they_need():
+    """A step with one parent names its result; one with several names "these results"."""
+    results = {
+        "speech_transcription": "the transcript",
+        "image_understanding": "the picture notes",
+        "text_extraction": "the list",
+        "translation": "the translation",
+        "question_answering": "the answer",
+        "data_analysis": "the analysis",
+        "summarization": "the summary",
+        "code_generation": "the new script",
+        "planning": "the plan",
+        "document_generation": "the draft",
+    }
+    assert set(results) == set(TASK_TYPES)
+    for workflow in default_workflows("train"):
+        for j, subtask in enumerate(workflow.subtasks):
+            parents = [workflow.subtasks[i].type for i, child in workflow.links if child == j]
+            if len(parents) == 1:
+                assert results[parents[0]] in subtask.name
+            assert ("these results" in subtask.name) == (len(parents) > 1), subtask.name
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_base_types_come_equally_often(split):
+    base = default_workflows(split)[: NUM_WORKFLOWS[split]]
+    count = collections.Counter(s.type for w in base for s in w.subtasks)
+    assert set(count) == set(TASK_TYPES)
     assert max(count.values()) - min(count.values()) <= 1
 
 
-def test_all_types_come_equally_often_within_five_percent():
-    workflows = builtin_workflows(300, 0, TASK_TYPES, synthetic_augmentations=1000)
-    count = collections.Counter(s.type for w in workflows for s in w.subtasks)
-    mean = sum(count.values()) / len(TASK_TYPES)
-    assert all(abs(count[kind] - mean) <= 0.05 * mean for kind in TASK_TYPES)
+def test_all_types_come_equally_often():
+    count = collections.Counter(s.type for w in default_workflows("train") for s in w.subtasks)
+    assert set(count) == set(TASK_TYPES)
+    assert max(count.values()) <= 1.02 * min(count.values())
 
 
 def shape_name(workflow):
-    """Names the regular shapes of 4 subtasks and more, which are all different."""
+    """Names the shape; two subtasks in a row are a chain, and a diamond has four or more."""
     last = len(workflow.subtasks) - 1
     inner = range(1, last)
     regular = {
+        "independent": set(),
         "chain": {(i, i + 1) for i in range(last)},
         "fork": {(0, j) for j in range(1, last + 1)},
         "join": {(i, last) for i in range(last)},
         "diamond": {(0, j) for j in inner} | {(i, last) for i in inner},
-        "independent": set(),
     }
     found = (name for name, links in regular.items() if links == set(workflow.links))
-    return next(found, "random")
+    return next(found, "other")
 
 
-def test_shapes_are_balanced_within_five_points():
-    """Each of six kinds is drawn with 1/6; 3 standard errors of 1,200 draws are 3.2 points."""
-    workflows = [w for w in builtin_workflows(2000, 0, TASK_TYPES) if len(w.subtasks) >= 4]
-    count = collections.Counter(map(shape_name, workflows))
+@pytest.mark.parametrize("split", SPLITS)
+def test_base_shapes_come_equally_often(split):
+    base = default_workflows(split)[: NUM_WORKFLOWS[split]]
+    count = collections.Counter(map(shape_name, base))
+    assert set(count) == {"chain", "fork", "join", "diamond", "independent", "other"}
+    assert max(count.values()) - min(count.values()) <= 1
+
+
+def test_all_shapes_come_equally_often():
+    count = collections.Counter(map(shape_name, default_workflows("train")))
     assert len(count) == 6
-    assert all(abs(n / len(workflows) - 1 / 6) < 0.05 for n in count.values())
+    assert max(count.values()) <= 1.02 * min(count.values())
 
 
 def test_variants_keep_dags_and_every_other_pass_its_types():
@@ -215,7 +259,9 @@ def test_custom_pool_gives_its_own_types():
     dataset = builtin_dataset("test", pool=custom_pool(), num_workflows=20)
     assert dataset.task_types == ("tea_making", "planning")
     assert dataset.outcomes.capable.tolist() == [[1, 1], [1, 0]]
-    assert all("tea making" in phrase for phrase in phrases("tea_making"))
+    workflows = builtin_workflows(20, 0, dataset.task_types, split="test")
+    tea = [s.name for w in workflows for s in w.subtasks if s.type == "tea_making"]
+    assert tea and all("carry out the tea making" in name for name in tea)
 
 
 def test_custom_pool_without_skills_is_refused():
@@ -258,3 +304,8 @@ def test_unknown_split_is_refused_with_the_nearest_name():
 def test_wrong_numbers_are_refused(num_workflows, seed, task_types, variants, message):
     with pytest.raises(ConfigError, match=message):
         builtin_workflows(num_workflows, seed, task_types, synthetic_augmentations=variants)
+
+
+def test_workflows_of_no_subtask_are_refused():
+    with pytest.raises(ConfigError, match="max_subtasks >= 1, got 5, 0, 0 and 0"):
+        builtin_workflows(5, 0, TASK_TYPES, max_subtasks=0)
