@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -27,13 +28,16 @@ class Buffer:
     """What callers get; of a single observation, without the axis of rows."""
     watched: tuple[Any, ...]
     """The arrays by key; every view of them counts as a reference to them."""
-    free_count: int
-    """Reference count of each while no caller holds any."""
+    free_counts: list[int]
+    """Their reference counts while no caller holds any."""
     handle: Any = None
     """Handle of the machine that writes here, once there is one."""
 
 
-class BufferPool:
+BufferType = TypeVar("BufferType", bound=Buffer)
+
+
+class BufferPool(Generic[BufferType]):
     """Hands out buffers for observations; nothing is copied and nothing held is overwritten.
 
     Training code keeps the observation before the last one (Stable-Baselines3 stores it after the
@@ -41,21 +45,16 @@ class BufferPool:
     the reference counts instead: arrays that somebody still holds, views included, are left alone.
     """
 
-    def __init__(self, layout: ObservationLayout, num_rows: int | None = None) -> None:
-        """Allocates nothing yet.
+    def __init__(self, allocate: Callable[[], BufferType]) -> None:
+        """Allocates nothing yet."""
+        self._allocate = allocate
+        self._buffers: deque[BufferType] = deque(maxlen=_KEPT)
 
-        Args:
-            layout: of the observations.
-            num_rows: of a batch; None = single observations.
-        """
-        self._layout, self._num_rows = layout, num_rows
-        self._buffers: deque[Buffer] = deque(maxlen=_KEPT)
-
-    def take(self) -> Buffer:
+    def take(self) -> BufferType:
         """Returns a buffer that nobody else holds."""
         buffers = self._buffers
         for buffer in buffers:
-            if max(map(sys.getrefcount, buffer.watched)) <= buffer.free_count:
+            if list(map(sys.getrefcount, buffer.watched)) == buffer.free_counts:
                 break
         else:
             buffer = self._allocate()
@@ -64,15 +63,26 @@ class BufferPool:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles without the buffers, which callers may hold."""
-        return BufferPool, (self._layout, self._num_rows)
+        return BufferPool, (self._allocate,)
 
-    def _allocate(self) -> Buffer:
-        record = self._layout.allocate(self._num_rows or 1)
-        by_key = self._layout.as_dict(record)
-        if self._num_rows is None:
-            by_key = {key: np.zeros(rows.shape[1:], rows.dtype) for key, rows in by_key.items()}
-            record = record._replace(**{key: array[None] for key, array in by_key.items()})
-        watched = tuple(by_key.values())
-        table = address_table(record, lambda array: int(array.ctypes.data))
-        free_count = max(map(sys.getrefcount, watched))
-        return Buffer(record, table, by_key, watched, free_count)
+
+def batch_buffer(layout: ObservationLayout, num_rows: int) -> Buffer:
+    """Allocates observations of `num_rows` rows."""
+    record = layout.allocate(num_rows)
+    return _buffer(record, layout.as_dict(record))
+
+
+def single_buffer(layout: ObservationLayout) -> Buffer:
+    """Allocates one observation; its arrays by key are without the axis of rows."""
+    record = layout.allocate(1)
+    by_key = {
+        key: np.zeros(rows.shape[1:], rows.dtype) for key, rows in layout.as_dict(record).items()
+    }
+    arrays: dict[str, Any] = {key: array[None] for key, array in by_key.items()}
+    return _buffer(record._replace(**arrays), by_key)
+
+
+def _buffer(record: Observation, by_key: dict[str, Any]) -> Buffer:
+    watched = tuple(by_key.values())
+    table = address_table(record, lambda array: int(array.ctypes.data))
+    return Buffer(record, table, by_key, watched, list(map(sys.getrefcount, watched)))

@@ -6,10 +6,11 @@ microseconds since the episode began, money is USD. docs: class docstring of Orc
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from orchestai_env.compiled import inlined
 from orchestai_env.counter_rng import below, philox
+from orchestai_env.exact import product
 from orchestai_env.outcomes.draw import WORKFLOW_CHOICE, Call, draw_outcome, is_available
 from orchestai_env.state import (
     ATTEMPTS,
@@ -114,10 +115,10 @@ def step_row(problem: Problem, state: EpisodeState, r: int, action: int) -> None
         episode[STEPS] += 1
         _advance(problem, state, r)
     amounts, weights, terms = state.amounts[r], state.weights[r], state.terms[r]
-    terms[R_SUCCESS] = weights[R_SUCCESS] * amounts[R_SUCCESS]
-    terms[R_COST] = 0.0 - weights[R_COST] * amounts[R_COST]
-    terms[R_LATENCY] = 0.0 - weights[R_LATENCY] * amounts[R_LATENCY]
-    terms[R_SHAPING] = weights[R_SHAPING] * amounts[R_SHAPING]
+    terms[R_SUCCESS] = product(weights[R_SUCCESS], amounts[R_SUCCESS])
+    terms[R_COST] = 0.0 - product(weights[R_COST], amounts[R_COST])
+    terms[R_LATENCY] = 0.0 - product(weights[R_LATENCY], amounts[R_LATENCY])
+    terms[R_SHAPING] = product(weights[R_SHAPING], amounts[R_SHAPING])
     state.reward[r] = terms[R_SUCCESS] + terms[R_COST] + terms[R_LATENCY] + terms[R_SHAPING]
     state.ended[r] = episode[ENDED]
     if episode[ENDED] != ONGOING:
@@ -143,8 +144,8 @@ def _dispatch(problem: Problem, state: EpisodeState, r: int, action: int) -> Non
     episode, i = state.episode[r], state.episode[r, CURRENT]
     worker = state.roster[r, action]
     task_type = problem.task_type[episode[WORKFLOW], i]
-    state.value[r, i, CALL_RESERVED] = (
-        problem.cost_upper[task_type, worker] * state.price[r, worker]
+    state.value[r, i, CALL_RESERVED] = product(
+        problem.cost_upper[task_type, worker], state.price[r, worker]
     )
     subtask = state.subtask[r, i]
     subtask[STATUS] = RUNNING
@@ -258,7 +259,7 @@ def _start_call(problem: Problem, state: EpisodeState, r: int, i: int) -> None:
     subtask[WINS] = 1 if success else 0
     if subtask[FIRST_START] == NONE:
         subtask[FIRST_START] = episode[CLOCK]
-    state.value[r, i, CALL_COST] = cost * state.price[r, worker]
+    state.value[r, i, CALL_COST] = product(cost, state.price[r, worker])
     state.value[r, i, QUALITY] = quality
     state.busy[r, worker] += 1
     episode[WAITING] -= 1
@@ -333,7 +334,7 @@ def _write_mask(problem: Problem, state: EpisodeState, r: int, i: int) -> bool:
     k = state.episode[r, WORKFLOW]
     task_type, query = problem.task_type[k, i], problem.query[k, i]
     left = problem.budget_usd[0]
-    if not np.isinf(left):
+    if not math.isinf(left):
         left -= state.spent[r]
         for j in range(problem.num_subtasks[k]):
             if state.subtask[r, j, STATUS] == RUNNING:
@@ -344,7 +345,7 @@ def _write_mask(problem: Problem, state: EpisodeState, r: int, i: int) -> bool:
         allowed = (
             w != NONE
             and is_available(problem.outcomes, task_type, query, w)
-            and problem.cost_upper[task_type, w] * state.price[r, w] <= left
+            and product(problem.cost_upper[task_type, w], state.price[r, w]) <= left
         )
         state.mask[r, a] = 1 if allowed else 0
         any_allowed = any_allowed or allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from orchestai_env.arguments import (
     resolve_weights,
     workflow_option,
 )
-from orchestai_env.buffers import BufferPool
+from orchestai_env.buffers import BufferPool, single_buffer
 from orchestai_env.dataset import Dataset
 from orchestai_env.episodes import Episodes
 from orchestai_env.errors import ConfigError, shown
@@ -172,7 +173,7 @@ a reset |
             layout=self.observation_layout,
         )
         self._num_workers = len(self.dataset.pool)
-        self._buffers = BufferPool(self.observation_layout)
+        self._buffers = BufferPool(functools.partial(single_buffer, self.observation_layout))
         self._is_seeded = self._is_running = False
         self._bind()
 
@@ -271,7 +272,7 @@ a reset |
         twin._episodes = self._episodes.fork(checked_seed(seed))
         twin.render_mode, twin._renderer = None, Renderer(None)
         twin._np_random = copy.deepcopy(self._np_random)
-        twin._buffers = BufferPool(self.observation_layout)
+        twin._buffers = BufferPool(functools.partial(single_buffer, self.observation_layout))
         twin._bind()
         return twin
 

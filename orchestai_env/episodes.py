@@ -141,7 +141,7 @@ class Episodes:
         if workflows is None:
             workflows = np.full(len(rows), NONE, np.int64)
         else:
-            self._check_workflows(int(workflows.min()), int(workflows.max()))
+            self.check_workflows(workflows)
         _reset_rows(self._handle, rows, workflows.astype(np.int64))
 
     def step(
@@ -166,7 +166,7 @@ class Episodes:
             ConfigError: the workflow is out of range.
         """
         if workflow is not None:
-            self._check_workflows(workflow, workflow)
+            self.check_workflows(np.array([workflow]))
         self.write_to(buffer)
         _reset_one(self._handle, NONE if workflow is None else workflow)
 
@@ -212,6 +212,19 @@ class Episodes:
                 f"episode row {r}, subtask {int(self.state.episode[r, CURRENT])}: worker "
                 f"{names[action]!r} (action {action}) is masked; allowed: {', '.join(allowed)}. "
                 'Choose by action_mask, or set on_masked_action="replace"'
+            )
+
+    def check_workflows(self, workflows: npt.NDArray[np.int64]) -> None:
+        """Checks indexes of workflows.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        last = len(self.dataset.workflows) - 1
+        if workflows.min() < 0 or workflows.max() > last:
+            raise ConfigError(
+                f"workflow: expected an index in 0..{last}, "
+                f"got {int(workflows.min())}..{int(workflows.max())}"
             )
 
     def write_to(self, buffer: Buffer) -> None:
@@ -264,11 +277,6 @@ class Episodes:
         """Notes the addresses of the new arrays."""
         self.__dict__.update(state)
         self._handle = self._freeze()
-
-    def _check_workflows(self, lowest: int, highest: int) -> None:
-        last = len(self.dataset.workflows) - 1
-        if lowest < 0 or highest > last:
-            raise ConfigError(f"workflow: expected an index in 0..{last}, got {lowest}..{highest}")
 
     def _freeze(self) -> Any:
         self._final = self.out
@@ -335,6 +343,8 @@ def _step_and_restart(handle: Any, actions: npt.NDArray[np.int64], first: int, l
             write_features(problem, features, state, out, r)
         for r in range(start, stop):
             copy_embeddings(features, out, r, 0, 1)
+            if state.ended[r] != ONGOING:
+                copy_embeddings(features, final, r, 0, 1)
 
 
 @inlined
@@ -346,9 +356,12 @@ def step_and_restart_row(
     r: int,
     action: int,
 ) -> None:
-    """Steps row r; if it ends, writes its last observation to `final` and starts the next."""
+    """Steps row r; if it ends, writes its last observation to `final` and starts the next.
+
+    Without the embeddings, which `copy_embeddings` copies.
+    """
     step_row(problem, state, r, action)
     if state.ended[r] != ONGOING:
-        write_observation(problem, features, state, final, r)
+        write_features(problem, features, state, final, r)
         state.episode[r, NUMBER] += 1
         reset_row(problem, state, r, NONE)

@@ -56,7 +56,7 @@ class RecordType:
         place = 0
         for name, field in zip(type(sample)._fields, sample, strict=True):  # type: ignore[attr-defined]
             self._first[name] = place
-            place += len(list(arrays_of(field)))
+            place += len(list(arrays_of((field,))))
         self.thaw = _thaw_as(numba.typeof(sample)) if self.is_compiled else _itself
 
     def freeze(self, record: tuple[Any, ...]) -> Any:

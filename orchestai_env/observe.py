@@ -6,6 +6,8 @@ written; see `Observation.held`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -343,7 +345,7 @@ def _write_context(
     # A workflow takes a few calls, so its sums reach 0.5 at 10 mean calls.
     out[0] = clock / (clock + 10.0 * time_scale)
     out[1] = spent / (spent + 10.0 * cost_scale)
-    out[2] = 1.0 if np.isinf(budget) else max(0.0, budget - spent) / budget
+    out[2] = 1.0 if math.isinf(budget) else max(0.0, budget - spent) / budget
     out[3] = 1.0 if deadline == NONE else max(0.0, float(deadline) - clock) / float(deadline)
     weights = state.weights[r]
     out[4] = weights[R_SUCCESS] / (weights[R_SUCCESS] + 10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from orchestai_env.arguments import (
     resolve_weights,
     workflow_option,
 )
-from orchestai_env.buffers import Buffer, BufferPool
+from orchestai_env.buffers import Buffer, BufferPool, batch_buffer
 from orchestai_env.dataset import Dataset
 from orchestai_env.env import Obs
 from orchestai_env.episodes import Episodes
@@ -95,8 +96,8 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
             weights=self.reward_weights,
             layout=self.observation_layout,
         )
-        self._buffers = BufferPool(self.observation_layout, num_envs)
-        self._final_buffers = BufferPool(self.observation_layout, num_envs)
+        allocate = functools.partial(batch_buffer, self.observation_layout, num_envs)
+        self._buffers, self._final_buffers = BufferPool(allocate), BufferPool(allocate)
         self._is_seeded = False
 
     def reset(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from orchestai_env.compiled import compiled
 from orchestai_env.counter_rng import below, philox, quantile_index
+from orchestai_env.exact import product
 from orchestai_env.outcomes.tables import RECORDED, OutcomeTables
 
 # Streams of random words: what they are drawn for (the high half of the last counter).
@@ -68,14 +69,13 @@ def _simulate(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, in
     difficulty = philox(call.key, call.episode, call.subtask, 0, _DIFFICULTY)[0]
     affinity = philox(call.key, call.episode, call.subtask, w, _AFFINITY)[0]
     words = philox(call.key, call.episode, call.subtask, w, _CALL + call.attempt)
-    noise = (
-        kept * tables.normal[quantile_index(affinity)]
-        + fresh * tables.normal[quantile_index(words[0])]
+    noise = product(kept, tables.normal[quantile_index(affinity)]) + product(
+        fresh, tables.normal[quantile_index(words[0])]
     )
     margin = (
         tables.skill[t, w]
-        - spread * tables.normal[quantile_index(difficulty)]
-        - coupling * (1.0 - call.parent_quality)
+        - product(spread, tables.normal[quantile_index(difficulty)])
+        - product(coupling, 1.0 - call.parent_quality)
         + noise
     )
     size = abs(margin) / (1.0 + abs(margin))
@@ -83,5 +83,5 @@ def _simulate(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, in
     tokens = tables.output_tokens[t, w, below(words[1], tables.output_tokens.shape[2])]
     latency = tables.first_token_us[w] + tokens * tables.token_ns[w] // 1000
     latency += int(float(latency) * load * float(call.running))
-    cost = tables.input_cost_usd[t, w] + float(tokens) * tables.output_cost_usd[w]
+    cost = tables.input_cost_usd[t, w] + product(float(tokens), tables.output_cost_usd[w])
     return margin > 0.0, quality, cost, latency

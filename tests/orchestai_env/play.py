@@ -12,7 +12,7 @@ import pytest
 
 from orchestai_env.env import Obs, OrchestAIEnv
 from orchestai_env.execution_result import ExecutionResult
-from orchestai_env.reward import REWARD_TERMS, compute_reward
+from orchestai_env.reward import REWARD_TERMS, RewardWeights, compute_reward
 from orchestai_env.state import CURRENT, NONE, REPLACED
 
 MAX_STEPS = 10_000
@@ -128,8 +128,11 @@ def _check_end(env: OrchestAIEnv, played: Played) -> None:
     assert info["is_success"] is result.success
     assert info["action_mask"].all()
     assert env.current_subtask is None
+    own = env._episodes.state.weights[0].tolist()  # preference_spread draws them anew
+    names = ("success_weight", "cost_weight", "latency_weight", "shaping_weight")
+    weights = RewardWeights(**dict(zip(names, own, strict=True)))
     assert played.episode_return == pytest.approx(
-        compute_reward(result, env.reward_weights), rel=1e-6, abs=1e-9
+        compute_reward(result, weights), rel=1e-6, abs=1e-9
     )
     assert result.total_cost == pytest.approx(sum(s.cost for s in result.subtasks))
     assert result.success == all(s.success for s in result.subtasks)

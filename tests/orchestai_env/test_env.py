@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env as check_gymnasium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3 import PPO
-from stable_baselines3.common.env_checker import check_env as check_sb3
 
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
@@ -34,28 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def builtin() -> Dataset:
     return builtin_dataset("validation", num_workflows=40)
-
-
-def warnings_of(check: Callable[[], object]) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        check()
-    return [str(warning.message) for warning in caught]
-
-
-@pytest.mark.usefixtures("windows")  # the checker tries every render mode
-def test_env_passes_gymnasiums_checker_without_a_warning() -> None:
-    env = gym.make("OrchestAI-v0").unwrapped
-
-    assert warnings_of(lambda: check_gymnasium(env)) == []
-
-
-def test_env_passes_sb3s_checker_with_its_advice_on_2d_keys_only() -> None:
-    messages = warnings_of(lambda: check_sb3(gym.make("OrchestAI-v0").unwrapped))
-
-    advice = "Your observation {} has an unconventional shape"
-    keys = ("adjacency", "subtasks", "workers")
-    assert [message.partition(" (")[0] for message in messages] == list(map(advice.format, keys))
 
 
 @pytest.mark.parametrize(
@@ -227,24 +200,6 @@ def test_mask_is_true_exactly_for_workers_that_are_called(case: Case) -> None:
         *_, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
             return
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_copy_continues_identically(
-    builtin: Dataset, duplicate: Callable[[OrchestAIEnv], OrchestAIEnv]
-) -> None:
-    env = OrchestAIEnv(builtin, on_failure="continue")
-    env.reset(seed=5, options={"workflow": int(np.argmax(builtin.workflows.num_subtasks))})
-    env.step(0)
-    twin = duplicate(env)
-    assert twin.current_subtask is not None
-    for action in (1, 2, 3, 4, 5, 6, 7, 0, 1, 2):
-        if env.current_subtask is not None:
-            obs, *rest = env.step(action)
-            twin_obs, *twin_rest = twin.step(action)
-            assert_same_obs(obs, twin_obs)
-            assert str(rest) == str(twin_rest)
-    assert play(env, random_actions(8, 1)).result == play(twin, random_actions(8, 1)).result
 
 
 def test_observations_are_not_overwritten_by_later_steps() -> None:

@@ -198,7 +198,10 @@ def test_missing_reward_profile_is_named(make: Make, tmp_path: Path) -> None:
         ("success_weight: 3\n cost: [", r"profile\.yaml: expected YAML, got text that breaks"),
         ("- 1", r"profile\.yaml: expected a mapping of settings, got \[1\]"),
         ("cost_weight: 1e-4", r"profile\.yaml: cost_weight: .*valid number; got '1e-4'"),
-        ("cost_wieght: 1", r"profile\.yaml: cost_wieght: unknown key .* Did you mean 'cost_weight'"),
+        (
+            "cost_wieght: 1",
+            r"profile\.yaml: cost_wieght: unknown key .* Did you mean 'cost_weight'",
+        ),
     ],
 )
 def test_wrong_reward_profile_is_named(text: str, message: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -29,8 +30,9 @@ from tests.orchestai_env.toy import DIAMOND, DIAMOND_BEST, DIAMOND_RULES, SECOND
 WEIGHTS = RewardWeights(cost_weight=200.0, latency_weight=0.1, latency_unit="s")
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def builtin() -> Dataset:
+    """Not a fixture: hypothesis would write all of it beside a failing example."""
     return builtin_dataset("validation", num_workflows=40)
 
 
@@ -101,11 +103,9 @@ def test_optimum_of_the_diamond_earns_its_amounts() -> None:
         }
     ),
 )
-def test_linear_reward_gives_the_scalar_environment(
-    builtin: Dataset, seed: int, rules: dict[str, Any]
-) -> None:
-    scalar = OrchestAIEnv(builtin, reward_weights=WEIGHTS, **rules)
-    assert_same_episodes(scalar, linear(builtin, WEIGHTS, **rules), seed)
+def test_linear_reward_gives_the_scalar_environment(seed: int, rules: dict[str, Any]) -> None:
+    scalar = OrchestAIEnv(builtin(), reward_weights=WEIGHTS, **rules)
+    assert_same_episodes(scalar, linear(builtin(), WEIGHTS, **rules), seed)
 
 
 @settings(max_examples=15)
@@ -115,9 +115,9 @@ def test_linear_reward_gives_the_scalar_environment_on_recorded_outcomes(case: C
     assert_same_episodes(scalar, linear(case.dataset(), RewardWeights(), **case.rules), 0)
 
 
-def test_weights_of_an_episodes_own_are_in_the_reward_terms(builtin: Dataset) -> None:
+def test_weights_of_an_episodes_own_are_in_the_reward_terms() -> None:
     rules: dict[str, Any] = {"preference_spread": 10.0, "reward_weights": WEIGHTS}
-    scalar, env = OrchestAIEnv(builtin, **rules), OrchestAIMOEnv(builtin, **rules)
+    scalar, env = OrchestAIEnv(builtin(), **rules), OrchestAIMOEnv(builtin(), **rules)
     expected, total, done = 0.0, np.zeros(4), False
     scalar.reset(seed=3)
     env.reset(seed=3)
@@ -130,8 +130,8 @@ def test_weights_of_an_episodes_own_are_in_the_reward_terms(builtin: Dataset) ->
     assert total @ WEIGHTS.as_array() != pytest.approx(expected, rel=1e-3)
 
 
-def test_rewards_of_an_episode_sum_to_its_result(builtin: Dataset) -> None:
-    env = OrchestAIMOEnv(builtin)
+def test_rewards_of_an_episode_sum_to_its_result() -> None:
+    env = OrchestAIMOEnv(builtin())
     for seed in range(20):
         env.reset(seed=seed)
         total, done = np.zeros(4), False
@@ -145,9 +145,9 @@ def test_rewards_of_an_episode_sum_to_its_result(builtin: Dataset) -> None:
         assert total.tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_reward_space_has_the_documented_bounds(builtin: Dataset) -> None:
-    endless = OrchestAIMOEnv(builtin).reward_space
-    limited = OrchestAIMOVectorEnv(2, builtin, deadline_ms=500.0).reward_space
+def test_reward_space_has_the_documented_bounds() -> None:
+    endless = OrchestAIMOEnv(builtin()).reward_space
+    limited = OrchestAIMOVectorEnv(2, builtin(), deadline_ms=500.0).reward_space
 
     assert endless.dtype == np.float64
     assert endless.low.tolist() == [0.0, -np.inf, -np.inf, 0.0]
@@ -188,12 +188,10 @@ def test_linear_reward_passes_both_checkers() -> None:
         ]
     ),
 )
-def test_rows_equal_single_environments(
-    builtin: Dataset, num_envs: int, seed: int, rules: dict[str, Any]
-) -> None:
-    venv = OrchestAIMOVectorEnv(num_envs, builtin, **rules)
-    scalar = OrchestAIVectorEnv(num_envs, builtin, **rules)
-    envs = [OrchestAIMOEnv(builtin, **rules) for _ in range(num_envs)]
+def test_rows_equal_single_environments(num_envs: int, seed: int, rules: dict[str, Any]) -> None:
+    venv = OrchestAIMOVectorEnv(num_envs, builtin(), **rules)
+    scalar = OrchestAIVectorEnv(num_envs, builtin(), **rules)
+    envs = [OrchestAIMOEnv(builtin(), **rules) for _ in range(num_envs)]
     venv.reset(seed=seed)
     scalar.reset(seed=seed)
     for r, env in enumerate(envs):
@@ -218,9 +216,9 @@ def test_rows_equal_single_environments(
     assert ended >= num_envs
 
 
-def test_make_vec_gives_the_batched_environment(builtin: Dataset) -> None:
+def test_make_vec_gives_the_batched_environment() -> None:
     venv = gym.make_vec(
-        "OrchestAI-MO-v0", 3, vectorization_mode="vector_entry_point", dataset=builtin
+        "OrchestAI-MO-v0", 3, vectorization_mode="vector_entry_point", dataset=builtin()
     )
     venv.reset(seed=0)
     rewards = venv.step(np.zeros(3, np.int64))[1]
@@ -230,9 +228,9 @@ def test_make_vec_gives_the_batched_environment(builtin: Dataset) -> None:
     assert rewards.shape == (3, 4)
 
 
-def test_vectorisation_of_mo_gymnasium_understands_the_environment(builtin: Dataset) -> None:
-    theirs = MOSyncVectorEnv(iter([lambda: OrchestAIMOEnv(builtin)] * 2))
-    ours = OrchestAIMOVectorEnv(2, builtin)
+def test_vectorisation_of_mo_gymnasium_understands_the_environment() -> None:
+    theirs = MOSyncVectorEnv(iter([lambda: OrchestAIMOEnv(builtin())] * 2))
+    ours = OrchestAIMOVectorEnv(2, builtin())
     assert_same_obs(theirs.reset(seed=5)[0], ours.reset(seed=5)[0])
     actions = np.array([0, 1])
     expected = ours.step(actions)[1].astype(np.float32)
@@ -241,6 +239,6 @@ def test_vectorisation_of_mo_gymnasium_understands_the_environment(builtin: Data
 
 
 @pytest.mark.parametrize("kind", [OrchestAIMOEnv, OrchestAIMOVectorEnv])
-def test_wrong_argument_is_named(kind: Any, builtin: Dataset) -> None:
+def test_wrong_argument_is_named(kind: Any) -> None:
     with pytest.raises(ConfigError, match=r"unknown argument 'max_atempts'\. Did you mean"):
-        kind(dataset=builtin, max_atempts=1)
+        kind(dataset=builtin(), max_atempts=1)
