@@ -101,7 +101,7 @@ def _obeys_precedence(episodes: Episodes) -> npt.NDArray[np.bool_]:
     rows = np.arange(episodes.n)[:, None]
     valid = np.ones(episodes.n, bool)
     for p in range(workflows.parents.shape[2]):
-        parent = workflows.parents[:, :, p]
+        parent = workflows.parents[:, : subtask.shape[1], p]
         has_parent = (parent >= 0) & (start != dynamics.NONE)
         in_time = done[rows, parent] & (end[rows, parent] <= start)
         valid &= (in_time | ~has_parent).all(axis=1)

@@ -26,7 +26,7 @@ from orchestai_env.episodes import Episodes
 from orchestai_env.errors import ConfigError, shown
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.render.renderer import RENDER_FPS, RENDER_MODES, Renderer
-from orchestai_env.reward import RewardWeights
+from orchestai_env.reward import REWARD_TERMS, RewardWeights
 from orchestai_env.state import CURRENT, NONE, ONGOING, REPLACED, TERMINATED
 
 Obs = dict[str, npt.NDArray[Any]]
@@ -199,7 +199,9 @@ a reset |
         self._is_running = True
         if self.render_mode is not None:
             self._renderer.begin(self._episodes)
-        return self._observe(), self._info()
+        info = self._info()
+        info["reward_terms"] = dict.fromkeys(REWARD_TERMS, 0.0)  # the state has the last step's
+        return self._observe(), info
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Calls worker `action` on the current subtask.

@@ -95,7 +95,7 @@ class Episodes:
         self.problem = build_problem(dataset, rules, weights)
         self.features = build_features(dataset)
         fill_known_workers(self.features, self.problem.weights)
-        self.state = new_state(n, dataset.workflows.max_subtasks, len(dataset.pool))
+        self.state = new_state(n, self.problem.task_type.shape[1], len(dataset.pool))
         self.state.episode[:, NUMBER] = -1
         self.out = layout.allocate(n)
         self.threads = RowThreads(n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import ConfigError
@@ -41,15 +42,20 @@ def build_problem(dataset: Dataset, rules: EpisodeRules, weights: RewardWeights)
         fewest,
         int(varies),
     )
+
+    def used(table: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Leaves out padding that no workflow needs, so that more of the table stays cached."""
+        return np.ascontiguousarray(table[:, : workflows.num_subtasks.max()])
+
     return Problem(
         num_subtasks=workflows.num_subtasks,
-        task_type=workflows.task_type,
-        query=workflows.query,
+        task_type=used(workflows.task_type),
+        query=used(workflows.query),
         instruction=workflows.instruction,
-        num_parents=workflows.num_parents,
-        parents=workflows.parents,
-        num_children=workflows.num_children,
-        children=workflows.children,
+        num_parents=used(workflows.num_parents),
+        parents=used(workflows.parents),
+        num_children=used(workflows.num_children),
+        children=used(workflows.children),
         concurrency=np.array([w.concurrency for w in dataset.pool.workers], np.int64),
         cost_upper=dataset.statistics.cost_upper_usd,
         whole=np.array(whole, np.int64),

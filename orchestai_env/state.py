@@ -50,9 +50,10 @@ SUMMARY = ("is_success", "total_cost", "total_latency_ms", "steps", "masked_acti
 
 
 class EpisodeState(NamedTuple):
-    """State of n episodes; row r of every array is episode r. N subtasks, W workers.
+    """State of n episodes; row r of every array is episode r. W workers.
 
-    Of a padded subtask nothing is read, so its values mean nothing.
+    N is the largest number of subtasks in the data; what lies beyond a workflow's own means
+    nothing.
     """
 
     episode: npt.NDArray[np.int64]
@@ -94,7 +95,7 @@ class EpisodeState(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What does not change while episodes run. K workflows, T task types."""
+    """What does not change while episodes run. K workflows of at most N subtasks, T task types."""
 
     num_subtasks: npt.NDArray[np.int32]
     task_type: npt.NDArray[np.int32]
@@ -122,14 +123,14 @@ class Problem(NamedTuple):
     outcomes: OutcomeTables
 
 
-def new_state(n: int, max_subtasks: int, num_workers: int) -> EpisodeState:
-    """Allocates the state of n episodes; `reset_row` fills it."""
+def new_state(n: int, num_subtasks: int, num_workers: int) -> EpisodeState:
+    """Allocates the state of n episodes of at most `num_subtasks`; `reset_row` fills it."""
     return EpisodeState(
         episode=np.zeros((n, 12), np.int64),
         spent=np.zeros(n),
-        subtask=np.zeros((n, max_subtasks, 9), np.int64),
-        value=np.zeros((n, max_subtasks, 4)),
-        failures=np.zeros((n, max_subtasks, num_workers), np.int16),
+        subtask=np.zeros((n, num_subtasks, 9), np.int64),
+        value=np.zeros((n, num_subtasks, 4)),
+        failures=np.zeros((n, num_subtasks, num_workers), np.int16),
         busy=np.zeros((n, num_workers), np.int32),
         roster=np.tile(np.arange(num_workers, dtype=np.int32), (n, 1)),
         price=np.ones((n, num_workers)),
@@ -140,7 +141,7 @@ def new_state(n: int, max_subtasks: int, num_workers: int) -> EpisodeState:
         terms=np.zeros((n, 4)),
         ended=np.zeros(n, np.int64),
         summary=np.zeros((n, len(SUMMARY))),
-        plan=np.zeros((n, 2, max_subtasks), np.int64),
+        plan=np.zeros((n, 2, num_subtasks), np.int64),
     )
 
 

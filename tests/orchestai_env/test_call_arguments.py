@@ -95,7 +95,8 @@ def test_wrong_number_of_seeds_is_named(seed: Any) -> None:
 @pytest.mark.parametrize("seed", [7, np.int64(7), np.uint8(7)])
 def test_seeds_of_any_integer_kind_are_taken(seed: Any) -> None:
     env, venv = OrchestAIEnv(TOY), OrchestAIVectorEnv(2, TOY)
-    for given in (seed, [seed, 8], np.array([7, 8])):
+    forms: list[Any] = [seed, [seed, 8], np.array([7, 8])]
+    for given in forms:
         venv.reset(seed=given)
         env.reset(seed=seed)
         keys = venv.episodes.state.episode[:, KEY].tolist()

@@ -26,9 +26,8 @@ Make = Callable[..., object]
 
 
 def make_vec(name: str, **arguments: Any) -> object:
-    return gym.make_vec(
-        name, **({"num_envs": 2, "vectorization_mode": "vector_entry_point"} | arguments)
-    )
+    defaults: dict[str, Any] = {"num_envs": 2, "vectorization_mode": "vector_entry_point"}
+    return gym.make_vec(name, **(defaults | arguments))
 
 
 MAKERS: dict[str, Make] = {
@@ -168,7 +167,8 @@ def test_weight_that_is_no_number_in_range_is_named(name: str, value: Any, tmp_p
     "name", ["cost_budget_usd", "deadline_ms", "preference_spread", "price_spread"]
 )
 def test_rule_without_end_is_named(name: str, value: float) -> None:
-    assert re.search(rf"^OrchestAI: {name}: .*; got -?inf", refusal(OrchestAIEnv, **{name: value}))
+    arguments: dict[str, Any] = {name: value}
+    assert re.search(rf"^OrchestAI: {name}: .*; got -?inf", refusal(OrchestAIEnv, **arguments))
 
 
 @pytest.mark.parametrize("name", ["OrchestAI-v0", "OrchestAI-MO-v0"])
