@@ -9,10 +9,9 @@ import numpy.typing as npt
 from gymnasium.utils import seeding
 
 from agents.agent import Agent, Setting
-from orchestai_env import dynamics
 from orchestai_env.episodes import Episodes
 from orchestai_env.observation import ObservationLayout
-from orchestai_env.state import ONGOING
+from orchestai_env.state import FIRST_START, KEY, LAST_END, NONE, NUMBER, ONGOING, STATUS, SUCCEEDED
 
 KEYS = ("subtasks", "workers", "context", "action_mask")
 """Observation keys that our agents read; adjacency and raw embeddings are left to others."""
@@ -56,8 +55,8 @@ def start_episodes(setting: Setting, *, seed: int) -> Episodes:
     # depend on which others run beside it, and agents meet the same ones.
     rng, _ = seeding.np_random(seed)
     episodes.seed_row(0, rng)
-    episodes.state.episode[:, dynamics.KEY] = episodes.state.episode[0, dynamics.KEY]
-    episodes.state.episode[:, dynamics.NUMBER] = np.arange(n) - 1
+    episodes.state.episode[:, KEY] = episodes.state.episode[0, KEY]
+    episodes.state.episode[:, NUMBER] = np.arange(n) - 1
     episodes.reset(workflows=np.arange(n))
     return episodes
 
@@ -95,14 +94,14 @@ def evaluate(agent: Agent, setting: Setting, *, seed: int, deterministic: bool =
 def _obeys_precedence(episodes: Episodes) -> npt.NDArray[np.bool_]:
     """Checks the executed schedules against the links of their workflows."""
     workflows, subtask = episodes.dataset.workflows, episodes.state.subtask
-    start = subtask[:, :, dynamics.FIRST_START]
-    end = subtask[:, :, dynamics.LAST_END]
-    done = subtask[:, :, dynamics.STATUS] == dynamics.SUCCEEDED
+    start = subtask[:, :, FIRST_START]
+    end = subtask[:, :, LAST_END]
+    done = subtask[:, :, STATUS] == SUCCEEDED
     rows = np.arange(episodes.n)[:, None]
     valid = np.ones(episodes.n, bool)
     for p in range(workflows.parents.shape[2]):
         parent = workflows.parents[:, : subtask.shape[1], p]
-        has_parent = (parent >= 0) & (start != dynamics.NONE)
+        has_parent = (parent >= 0) & (start != NONE)
         in_time = done[rows, parent] & (end[rows, parent] <= start)
         valid &= (in_time | ~has_parent).all(axis=1)
     return valid

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 if not hasattr(np, "row_stack"):  # numba-cuda 0.30 asks numpy 2.5 for it by name
-    np.row_stack = np.vstack  # type: ignore[attr-defined]
+    np.row_stack = np.vstack
 
-from numba import cuda
+from numba import cuda as untyped_cuda
 
 from orchestai_env.arguments import workflow_option
 from orchestai_env.buffers import Buffer, BufferPool
@@ -27,7 +27,7 @@ from orchestai_env.dynamics import reset_row
 from orchestai_env.episodes import step_and_restart_row
 from orchestai_env.errors import ConfigError, MissingPackageError
 from orchestai_env.features import Features, empty_features
-from orchestai_env.handle import RecordType, address_table
+from orchestai_env.handle import RecordType, address_table, map_arrays
 from orchestai_env.observation import empty_observation
 from orchestai_env.observe import copy_embeddings, write_features
 from orchestai_env.state import (
@@ -43,6 +43,8 @@ from orchestai_env.state import (
     new_state,
 )
 from orchestai_env.vector_env import OrchestAIVectorEnv
+
+cuda: Any = untyped_cuda
 
 _THREADS = 128  # per block of the step kernel
 _LANES = 32  # threads that copy the embeddings of one row: a warp, so that they write side by side
@@ -73,8 +75,13 @@ class Outputs(NamedTuple):
 
 
 def _new_outputs(n: int) -> Outputs:
-    flags = [np.zeros(n, np.bool_) for _ in range(3)]
-    return Outputs(np.zeros(n), *flags, np.zeros((n, len(SUMMARY))))
+    return Outputs(
+        reward=np.zeros(n),
+        terminated=np.zeros(n, np.bool_),
+        truncated=np.zeros(n, np.bool_),
+        done=np.zeros(n, np.bool_),
+        summary=np.zeros((n, len(SUMMARY))),
+    )
 
 
 _CORE = RecordType(Core(empty_problem(), empty_features(), new_state(1, 1, 1)))
@@ -83,7 +90,7 @@ _OUTPUTS = RecordType(_new_outputs(1))
 _thaw_core, _thaw_observation, _thaw_outputs = _CORE.thaw, _OBSERVATION.thaw, _OUTPUTS.thaw
 
 
-@cuda.jit
+@cuda.jit  # type: ignore[untyped-decorator]
 def _reset_kernel(core: Any, out: Any, workflows: Any) -> None:
     r = cuda.grid(1)
     if r < len(workflows):
@@ -94,7 +101,7 @@ def _reset_kernel(core: Any, out: Any, workflows: Any) -> None:
         write_features(problem, features, state, _thaw_observation(out), r)
 
 
-@cuda.jit
+@cuda.jit  # type: ignore[untyped-decorator]
 def _step_kernel(core: Any, out: Any, final: Any, outputs: Any, actions: Any) -> None:
     r = cuda.grid(1)
     if r < len(actions):
@@ -113,7 +120,7 @@ def _step_kernel(core: Any, out: Any, final: Any, outputs: Any, actions: Any) ->
             said.summary[r, column] = state.summary[r, column]
 
 
-@cuda.jit
+@cuda.jit  # type: ignore[untyped-decorator]
 def _copy_kernel(core: Any, out: Any, only_ended: bool) -> None:
     lane, r = cuda.grid(2)
     _, features, state = _thaw_core(core)
@@ -133,11 +140,11 @@ class OrchestAICudaEnv(OrchestAIVectorEnv):
     """OrchestAIVectorEnv on a GPU: same arguments, same episodes, states equal bit for bit.
 
     `reset` and `step` return arrays on the GPU of the same shapes and dtypes, which are written
-    again once nobody holds them. Actions may lie on the GPU, as int64 (num_envs,); there they are
-    not checked, as that would wait for the GPU: one out of range stands for action 0. `step` waits
-    for nothing. `info` holds `action_mask`, `final_obs` with its mask `_final_obs` (the rows that
-    ended), and `final_info` {"summary": float64 (num_envs, 6)} with its mask: what ended, columns
-    as state.SUMMARY.
+    again once nobody holds them. Actions may lie on the GPU, as int64 (num_envs,); their values are
+    not checked there, as that would wait for the GPU: one out of range stands for action 0. `step`
+    waits for nothing. `info` holds `action_mask`, `final_obs` with its mask `_final_obs` (the rows
+    that ended), and `final_info` {"summary": float64 (num_envs, 6)} with its mask: what ended,
+    columns as state.SUMMARY.
     """
 
     def __init__(self, num_envs: int = 1, *args: Any, **kwargs: Any) -> None:
@@ -159,7 +166,8 @@ class OrchestAICudaEnv(OrchestAIVectorEnv):
             )
         episodes = self.episodes
         host = Core(episodes.problem, episodes.features, episodes.state)
-        self._core = _to_device(host)
+        # Records of arrays on the GPU have the types of those on the CPU, but not their methods.
+        self._core: Any = map_arrays(host, cuda.to_device)
         self._core_handle = _handle_of(self._core)
         self._cuda_buffers = BufferPool(self._allocate)
         self._final_cuda_buffers = BufferPool(self._allocate)
@@ -196,12 +204,19 @@ class OrchestAICudaEnv(OrchestAIVectorEnv):
             actions: int64 (num_envs,) on the GPU, or anything that numpy reads.
         Raises:
             gymnasium.error.ResetNeeded: nothing was started.
-            ConfigError: actions that do not lie on the GPU are no worker indexes.
+            ConfigError: another shape or dtype, or actions that do not lie on the GPU and are no
+                worker indexes.
         """
         if not self._is_seeded:
             raise gym.error.ResetNeeded("no episode has begun; call reset() first")
-        if not hasattr(actions, "__cuda_array_interface__"):
+        interface = getattr(actions, "__cuda_array_interface__", None)
+        if interface is None:
             actions = cuda.to_device(self.checked_actions(actions))
+        elif interface["shape"] != (self.num_envs,) or interface["typestr"] != "<i8":
+            raise ConfigError(
+                f"actions: expected int64 ({self.num_envs},) on the GPU, got "
+                f"{np.dtype(interface['typestr'])} {tuple(interface['shape'])}"
+            )
         buffer, final = self._cuda_buffers.take(), self._final_cuda_buffers.take()
         _step_kernel[self._step_grid](
             self._core_handle, buffer.handle, final.handle, buffer.outputs_handle, actions
@@ -230,10 +245,12 @@ class OrchestAICudaEnv(OrchestAIVectorEnv):
     def _allocate(self) -> _CudaBuffer:
         host = self.observation_layout.allocate(self.num_envs)
         mask = np.zeros((self.num_envs, len(self.dataset.pool)), np.int8)
-        record = _to_device(host._replace(action_mask=mask))
+        record = map_arrays(host._replace(action_mask=mask), cuda.to_device)
         by_key = self.observation_layout.as_dict(record)
-        outputs = _to_device(_new_outputs(self.num_envs))
-        watched = (*record, *outputs)
+        outputs = map_arrays(_new_outputs(self.num_envs), cuda.to_device)
+        watched = tuple(
+            owner for array in (*record, *outputs) for owner in _owners_of_memory(array)
+        )
         return _CudaBuffer(
             record,
             np.zeros((0, 0), np.int64),
@@ -246,14 +263,14 @@ class OrchestAICudaEnv(OrchestAIVectorEnv):
         )
 
 
-def _to_device(record: Any) -> Any:
-    """Returns the record with its arrays on the GPU."""
-    return type(record)(
-        *(
-            _to_device(field) if isinstance(field, tuple) else cuda.to_device(field)
-            for field in record
-        )
-    )
+def _owners_of_memory(array: Any) -> tuple[Any, ...]:
+    """Returns what an array on the GPU, another shape of it or a slice of it keep alive.
+
+    A slice does not hold its array, unlike numpy's, but the memory below it.
+    """
+    if not _CORE.is_compiled:  # the simulator's arrays lie in numpy's
+        return array, array.base
+    return array, array.gpu_data, array.gpu_data.owner
 
 
 def _handle_of(record: Any) -> Any:

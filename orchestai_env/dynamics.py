@@ -64,7 +64,10 @@ from orchestai_env.variation import draw_variation
 
 @inlined
 def reset_row(problem: Problem, state: EpisodeState, r: int, workflow: int) -> None:
-    """Starts episode NUMBER of row r; draws its workflow where none is given (NONE)."""
+    """Starts episode NUMBER of row r; draws its workflow where none is given (NONE).
+
+    What is said of the last step (amounts, terms, reward, ended, summary) stays.
+    """
     episode = state.episode[r]
     key, number = episode[KEY], episode[NUMBER]
     if workflow == NONE:
@@ -80,9 +83,10 @@ def reset_row(problem: Problem, state: EpisodeState, r: int, workflow: int) -> N
         state.busy[r, w] = 0
     for i in range(problem.num_subtasks[workflow]):
         _reset_subtask(problem, state, r, i)
-    _clear_amounts(state, r)
     draw_variation(problem, state, r)
-    _advance(problem, state, r)
+    how = _next_decision(problem, state, r)
+    if how != ONGOING:
+        _end(problem, state, r, how)
 
 
 @inlined
@@ -100,16 +104,11 @@ def _reset_subtask(problem: Problem, state: EpisodeState, r: int, i: int) -> Non
 
 
 @inlined
-def _clear_amounts(state: EpisodeState, r: int) -> None:
-    for term in range(4):
-        state.amounts[r, term] = 0.0
-
-
-@inlined
 def step_row(problem: Problem, state: EpisodeState, r: int, action: int) -> None:
     """Calls the worker of `action` on the current subtask and moves to the next decision or end."""
     episode = state.episode[r]
-    _clear_amounts(state, r)
+    for term in range(len(state.amounts[r])):
+        state.amounts[r, term] = 0.0
     if episode[CURRENT] != NONE:  # else the episode ended without a decision
         _dispatch(problem, state, r, _allowed_action(state, r, action))
         episode[STEPS] += 1

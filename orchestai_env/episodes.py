@@ -15,7 +15,7 @@ from orchestai_env.dynamics import reset_row, step_row
 from orchestai_env.errors import ConfigError, MaskedActionError
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.features import Features, build_features, empty_features
-from orchestai_env.handle import RecordType
+from orchestai_env.handle import RecordType, map_arrays
 from orchestai_env.observation import Observation, ObservationLayout, empty_observation
 from orchestai_env.observe import (
     copy_embeddings,
@@ -247,8 +247,8 @@ class Episodes:
                 draws others for all calls that have not started yet.
         """
         twin = copy.copy(self)
-        twin.state = EpisodeState(*(array.copy() for array in self.state))
-        twin.out = Observation(*(array.copy() for array in self.out))
+        twin.state = map_arrays(self.state, np.copy)
+        twin.out = map_arrays(self.out, np.copy)
         twin.threads = RowThreads(self.n, self.threads.num_threads)
         if seed is not None:
             rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ what is not read costs nothing. Where nothing is compiled, the record is its own
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -22,6 +22,7 @@ WORDS = 4
 """Words of an array in a handle: its address and up to three lengths."""
 
 Table = npt.NDArray[np.int64]
+Record = TypeVar("Record", bound=tuple[Any, ...])
 
 _INT64 = ir.IntType(64)
 
@@ -33,6 +34,15 @@ def arrays_of(record: tuple[Any, ...]) -> Iterator[Any]:
             yield from arrays_of(field)
         else:
             yield field
+
+
+def map_arrays(record: Record, function: Callable[[Any], Any]) -> Record:
+    """Returns the record with function(array) in the place of every array."""
+    fields = (
+        map_arrays(field, function) if isinstance(field, tuple) else function(field)
+        for field in record
+    )
+    return type(record)(*fields)
 
 
 def address_table(record: tuple[Any, ...], address: Callable[[Any], int]) -> Table:
@@ -57,7 +67,7 @@ class RecordType:
         for name, field in zip(type(sample)._fields, sample, strict=True):  # type: ignore[attr-defined]
             self._first[name] = place
             place += len(list(arrays_of((field,))))
-        self.thaw = _thaw_as(numba.typeof(sample)) if self.is_compiled else _itself
+        self.thaw: Any = _thaw_as(sample) if self.is_compiled else _itself
 
     def freeze(self, record: tuple[Any, ...]) -> Any:
         """Returns the handle of a record; whoever keeps it must keep the record too.
@@ -96,8 +106,9 @@ def _itself(handle: Any) -> Any:
     return handle
 
 
-def _thaw_as(record_type: Any) -> Callable[[Any], Any]:
-    """Returns a function of compiled code that makes a record of this type from its handle."""
+def _thaw_as(sample: tuple[Any, ...]) -> Any:
+    """Returns a function of compiled code that makes a record like the sample from its handle."""
+    record_type: Any = numba.typeof(sample)  # type: ignore[no-untyped-call]
 
     def thaw(typing_context: Any, handle: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -106,7 +117,7 @@ def _thaw_as(record_type: Any) -> Callable[[Any], Any]:
 
         return record_type(handle), generate
 
-    return intrinsic(thaw)  # type: ignore[no-any-return]
+    return intrinsic(thaw)
 
 
 def _words(builder: Any, table: Any) -> Iterator[Any]:
@@ -130,7 +141,7 @@ def _array(context: Any, builder: Any, kind: Any, words: list[Any]) -> Any:
     size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
     shape = words[1 : 1 + kind.ndim]
     step = ir.Constant(_INT64, size)
-    strides = []
+    strides: list[Any] = []
     for length in reversed(shape):
         strides.insert(0, step)
         step = builder.mul(step, length)

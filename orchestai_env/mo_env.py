@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestai_env.env import Obs, OrchestAIEnv
-from orchestai_env.episodes import Episodes
 from orchestai_env.reward import REWARD_TERMS
 from orchestai_env.rules import EpisodeRules
-from orchestai_env.state import ONGOING
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from orchestai_env.workers import milliseconds_to_us
 
@@ -70,19 +68,9 @@ class OrchestAIMOVectorEnv(OrchestAIVectorEnv):
     """OrchestAIMOEnv over `num_envs` rows; rewards are float64 (num_envs, 4).
 
     Row i is what OrchestAIVectorEnv says, and its rewards those of OrchestAIMOEnv, bit for bit.
+    Gymnasium's own vector environments have room for one number per row; MO-Gymnasium's do not
+    need this class.
     """
-
-    episodes: _MOEpisodes
-
-    def __init__(self, *args: Any, **arguments: Any) -> None:
-        """Builds the environment; see OrchestAIEnv for the arguments.
-
-        Raises:
-            ConfigError: an argument is unknown or out of range; the message names it.
-            OrchestAIError: the data set cannot be read.
-        """
-        super().__init__(*args, **arguments)
-        self.episodes = _MOEpisodes.of(self.episodes)
 
     @functools.cached_property
     def reward_space(self) -> gym.spaces.Box:
@@ -90,35 +78,7 @@ class OrchestAIMOVectorEnv(OrchestAIVectorEnv):
         return _reward_space(self.rules, self.dataset.workflows.max_subtasks)
 
     def _rewards(self) -> npt.NDArray[np.float64]:
-        return _objectives(self.episodes.amounts)
-
-
-class _MOEpisodes(Episodes):
-    """Episodes that keep what each step amounted to when a row restarts in it."""
-
-    amounts: npt.NDArray[np.float64]
-    """float64 (n, 4); as EpisodeState.amounts, but of the ended episode where one ended."""
-
-    @classmethod
-    def of(cls, episodes: Episodes) -> _MOEpisodes:
-        """Returns these episodes themselves under this class, not a copy."""
-        kept = cls.__new__(cls)
-        kept.__dict__.update(episodes.__dict__)
-        kept.amounts = episodes.state.amounts.copy()
-        return kept
-
-    def step_and_restart(self, actions: npt.NDArray[np.int64]) -> None:
-        """Steps all rows, notes their amounts, then restarts those that ended."""
-        self.step(actions)
-        self.amounts = self.state.amounts.copy()
-        rows = np.flatnonzero(self.ended != ONGOING)
-        if not len(rows):
-            return
-        ended = self.ended[rows]
-        for key in self.out._fields:
-            getattr(self._final, key)[rows] = getattr(self.out, key)[rows]
-        self.reset(rows)
-        self.ended[rows] = ended
+        return _objectives(self.episodes.state.amounts)
 
 
 def _objectives(amounts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,9 +10,8 @@ import pytest
 from agents.agent import Setting
 from agents.baselines import LowestFeatureAgent, RandomAgent, TableAgent
 from agents.evaluate import _obeys_precedence, evaluate
-from orchestai_env import dynamics
 from orchestai_env.reward import RewardWeights, compute_reward
-from orchestai_env.state import WORKFLOW
+from orchestai_env.state import FIRST_START, WORKFLOW
 from tests.agents.problems import Recorder, builtin_setting, toy_setting
 from tests.orchestai_env.toy import ONE_SECOND, chain, lose, win
 
@@ -79,7 +78,7 @@ def test_schedules_are_valid_and_a_broken_one_is_noticed() -> None:
     assert evaluate(recorder, setting, seed=0).valid.all()
     assert recorder.episodes is not None
 
-    recorder.episodes.state.subtask[0, 1, dynamics.FIRST_START] = 999_999  # us, before the end
+    recorder.episodes.state.subtask[0, 1, FIRST_START] = 999_999  # us, before the end
 
     assert _obeys_precedence(recorder.episodes).tolist() == [False, True]
 
