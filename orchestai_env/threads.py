@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-ROWS_PER_THREAD = 4096
-"""Fewer rows do not pay for handing them to a thread; measured, see docs/results.md."""
+ROWS_PER_THREAD = 1024
+"""Fewer are not worth a thread: two gain 1.9 times at 2,048 rows on two idle cores, 1.7 at 1,024,
+nothing at 512, and lose where other work takes the second core; see docs/results.md."""
 
 
 class RowThreads:
