@@ -57,7 +57,10 @@ def compiled(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Compiles a function that only compiled functions call, which halves the time to compile."""
+    """Compiles a function that only compiled functions call, which halves the time to compile.
+
+    It has no form that Python can call: doing so ends the process.
+    """
     return _compile(function, **_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 

@@ -248,6 +248,11 @@ a reset |
         return allowed
 
     @property
+    def episodes(self) -> Episodes:
+        """The running episode as row 0, for the planners of `orchestai_env.oracle`."""
+        return self._episodes
+
+    @property
     def current_subtask(self) -> int | None:
         """Index of the subtask to decide on; None once the episode has ended."""
         current = int(self._episodes.state.episode[0, CURRENT])

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from orchestai_env.env import Obs, OrchestAIEnv
+from orchestai_env.oracle import Lookahead, hindsight_optimum
+
+_ROW = np.zeros(1, np.int64)
 
 Policy = Callable[[Obs], int]
 """Chooses the worker for an observation."""
@@ -31,10 +34,23 @@ def fastest_policy(env: OrchestAIEnv, seed: int) -> Policy:
     return _lowest(env, "expected_latency")
 
 
+def lookahead_policy(env: OrchestAIEnv, seed: int) -> Policy:
+    """Returns a policy that tries every worker in sampled worlds; it knows the odds only."""
+    lookahead = Lookahead(env.dataset, seed=seed)
+    return lambda obs: int(lookahead.actions(env.episodes, _ROW)[0])
+
+
+def optimum_policy(env: OrchestAIEnv, seed: int) -> Policy:
+    """Returns a policy that knows all outcomes and earns the most that can be earned."""
+    return lambda obs: hindsight_optimum(env.episodes, 0).actions[0]
+
+
 POLICIES: Mapping[str, PolicyFactory] = {
     "random": random_policy,
     "cheapest": cheapest_policy,
     "fastest": fastest_policy,
+    "lookahead": lookahead_policy,
+    "optimum": optimum_policy,
 }
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from agents.evaluate import KEYS
 from agents.policy import WorkerScoringPolicy
@@ -27,8 +28,9 @@ POLICY: Any = WorkerScoringPolicy
 DATASET = builtin_dataset(num_workflows=20, max_subtasks=6)
 
 
-def make(num_envs: int = 4, seed: int = 0, reward_scale: float = 1.0, **rules: Any) -> Any:
-    venv = OrchestAIVectorEnv(num_envs, DATASET, reward_weights=WEIGHTS, observation=KEYS, **rules)
+def make(num_envs: int = 4, seed: int = 0, reward_scale: float = 1.0, **arguments: Any) -> Any:
+    arguments = {"observation": KEYS, **arguments}
+    venv = OrchestAIVectorEnv(num_envs, DATASET, reward_weights=WEIGHTS, **arguments)
     return OrchestAIVecEnv(venv, seed=seed, reward_scale=reward_scale)
 
 
@@ -151,18 +153,74 @@ def test_methods_and_attributes_are_given_per_row() -> None:
     env.close()
 
 
-def test_vec_normalize_leaves_the_mask_alone() -> None:
-    env = VecNormalize(make(), norm_obs_keys=["subtasks", "workers", "context"])
-    rng = np.random.default_rng(0)
+def test_returned_arrays_are_those_of_the_batched_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env, rng = make(), np.random.default_rng(0)
+    steps: list[Any] = []
+    step_venv = env.venv.step
+
+    def step(actions: Any) -> Any:
+        steps.append(step_venv(actions))
+        return steps[-1]
+
+    monkeypatch.setattr(env.venv, "step", step)
     env.reset()
-    ended = []
-    for _ in range(15):
+    num_ended = 0
+    for _ in range(20):
         observation, _, dones, infos = env.step(random_actions(env, rng))
-        assert isinstance(observation, dict)
-        assert np.isin(observation["action_mask"], (0, 1)).all()
-        ended += [infos[r]["terminal_observation"] for r in np.flatnonzero(dones)]
-    assert ended and all(np.isin(final["action_mask"], (0, 1)).all() for final in ended)
-    assert max(np.abs(final["context"]).max() for final in ended) > 1.0  # the rest is normalised
+        own, *_, info = steps[-1]
+        for key in KEYS:
+            assert observation[key] is own[key]
+            for r in np.flatnonzero(dones):
+                final = infos[r]["terminal_observation"][key]
+                assert np.shares_memory(final, info["final_obs"][key][r])
+        num_ended += int(dones.sum())
+    assert num_ended > 5
+
+
+NORMALISED = ["subtasks", "workers", "context"]
+
+
+def test_vec_normalize_leaves_masks_and_adjacency_alone() -> None:
+    plain = make(observation=None)
+    env = VecNormalize(make(observation=None), norm_obs_keys=NORMALISED)
+    rng = np.random.default_rng(0)
+    raw: Any = plain.reset()
+    observation: Any = env.reset()
+    finals, raw_finals = [], []
+    for _ in range(25):
+        np.testing.assert_equal(env.get_original_obs(), raw)
+        for key in set(raw) - set(NORMALISED):
+            np.testing.assert_array_equal(observation[key], raw[key], err_msg=key)
+        actions = random_actions(env, rng)
+        raw, _, dones, raw_infos = plain.step(actions)
+        observation, _, _, infos = env.step(actions)
+        for r in np.flatnonzero(dones):
+            finals.append(infos[r]["terminal_observation"])
+            raw_finals.append(raw_infos[r]["terminal_observation"])
+    assert len(finals) > 5
+    for final, expected in zip(finals, raw_finals, strict=True):
+        for key in ("action_mask", "adjacency"):
+            np.testing.assert_array_equal(final[key], expected[key], err_msg=key)
+    assert max(np.abs(final["context"]).max() for final in finals) > 1.0  # the rest is normalised
+
+
+def test_vec_monitor_counts_the_same_episodes() -> None:
+    plain, env = make(), VecMonitor(make())
+    rng = np.random.default_rng(0)
+    plain.reset()
+    env.reset()
+    num_ended = 0
+    for _ in range(25):
+        actions = random_actions(env, rng)
+        _, _, dones, infos = plain.step(actions)
+        _, _, _, monitored = env.step(actions)
+        for r in np.flatnonzero(dones):
+            assert monitored[r]["episode"]["r"] == pytest.approx(infos[r]["episode"]["r"], rel=1e-5)
+            assert monitored[r]["episode"]["l"] == infos[r]["episode"]["l"]
+            num_ended += 1
+    assert num_ended > 5
 
 
 def test_evaluate_policy_and_eval_callback_accept_it(tmp_path: Path) -> None:
@@ -184,3 +242,90 @@ def test_evaluate_policy_and_eval_callback_accept_it(tmp_path: Path) -> None:
     assert np.isfinite(callback.last_mean_reward)
     mean, spread = evaluate_policy(model, VecMonitor(make(seed=9)), n_eval_episodes=6)
     assert np.isfinite([mean, spread]).all()
+
+
+ALGORITHMS: list[Any] = [PPO, MaskablePPO]
+
+
+def learner(algorithm: Any, env: Any, policy: Any, **arguments: Any) -> Any:
+    return algorithm(
+        policy, env, n_steps=8, batch_size=8, n_epochs=1, device="cpu", seed=0, **arguments
+    )
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_learning_and_eval_callback_accept_it_normalised(algorithm: Any) -> None:
+    def normalised(seed: int, **arguments: Any) -> Any:
+        env = make(seed=seed, observation=None)
+        return VecNormalize(VecMonitor(env), norm_obs_keys=NORMALISED, **arguments)
+
+    env, eval_env = normalised(0), normalised(9, training=False, norm_reward=False)
+    callback = EvalCallback(eval_env, n_eval_episodes=4, eval_freq=8, verbose=0)
+    learner(algorithm, env, "MultiInputPolicy").learn(64, callback=callback)
+
+    assert np.isfinite(callback.last_mean_reward)
+    seen = env.obs_rms["context"]  # what it has seen is handed to the other
+    assert seen.count > 64
+    assert eval_env.obs_rms["context"].mean.tolist() == seen.mean.tolist()
+
+
+class Recorder(VecEnvWrapper):
+    """Notes copies of all observations as they are returned, and of the masks that actions meet."""
+
+    def __init__(self, venv: Any) -> None:
+        super().__init__(venv)
+        self.observations: list[Any] = []
+        self.allowed: list[Any] = []
+
+    def reset(self) -> Any:
+        observation = self.venv.reset()
+        self.observations.append(copy.deepcopy(observation))
+        return observation
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        masks = self.observations[-1]["action_mask"]
+        self.allowed.append(masks[np.arange(self.num_envs), actions])
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> Any:
+        returned = self.venv.step_wait()
+        self.observations.append(copy.deepcopy(returned[0]))
+        return returned
+
+
+class Rollouts(BaseCallback):
+    """Notes copies of what every roll-out holds, before it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observations: list[Any] = []
+        self.masks: list[Any] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer: Any = self.locals["rollout_buffer"]
+        for t in range(buffer.buffer_size):
+            self.observations.append({key: buffer.observations[key][t].copy() for key in KEYS})
+            if hasattr(buffer, "action_masks"):
+                self.masks.append(buffer.action_masks[t].reshape(buffer.n_envs, -1).copy())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_rollouts_hold_the_observations_that_were_returned(algorithm: Any) -> None:
+    """SB3 stores an observation after the next step; it is to be what it was before."""
+    env, rollouts = Recorder(make(num_envs=3)), Rollouts()
+    model = learner(algorithm, env, POLICY, policy_kwargs={"hidden": 8})
+    model.learn(4 * 8 * 3, callback=rollouts)
+
+    assert len(env.observations) == len(rollouts.observations) + 1 == 33
+    for t, stored in enumerate(rollouts.observations):
+        for key in KEYS:
+            expected = env.observations[t][key]
+            np.testing.assert_array_equal(stored[key], expected, err_msg=f"{key} of step {t}")
+    assert len({stored["context"].tobytes() for stored in rollouts.observations}) > 25
+    assert np.all(env.allowed)
+    if algorithm is MaskablePPO:
+        masks = [observation["action_mask"] for observation in env.observations[:-1]]
+        np.testing.assert_array_equal(rollouts.masks, masks)

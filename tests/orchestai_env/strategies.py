@@ -15,6 +15,7 @@ from tests.orchestai_env.toy import Instance, Trial, toy_dataset
 # met exactly, and few different values make completions fall on one instant.
 COSTS = st.integers(0, 16).map(lambda k: k / 64)
 LATENCIES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 5.0])
+SPREADS = st.just(1.0) | st.floats(1.0, 1.0e6)
 TRIALS = st.builds(Trial, st.sampled_from([0.0, 0.25, 0.5, 1.0]), LATENCIES, COSTS)
 
 
@@ -77,4 +78,16 @@ def cases(draw: st.DrawFn) -> Case:
         },
         actions=draw(st.lists(st.integers(0, num_workers - 1), min_size=18, max_size=18)),
         padding=draw(st.integers(0, 2)),
+    )
+
+
+def variations(num_workers: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Draws the rules that change from episode to episode."""
+    return st.fixed_dictionaries(
+        {
+            "preference_spread": SPREADS,
+            "price_spread": SPREADS,
+            "min_workers": st.none() | st.integers(1, num_workers),
+            "shuffle_workers": st.booleans(),
+        }
     )

@@ -8,7 +8,15 @@ import pytest
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.policies import POLICIES
 from tests.orchestai_env.play import play
-from tests.orchestai_env.toy import Instance, toy_dataset, win
+from tests.orchestai_env.toy import (
+    DIAMOND,
+    DIAMOND_RETURN,
+    DIAMOND_RULES,
+    Instance,
+    toy_dataset,
+    toy_env,
+    win,
+)
 
 # Two task types; worker 2 is cheapest and fastest at both, but cannot serve subtask 0.
 _CALLS = (
@@ -45,3 +53,9 @@ def test_policy_ends_an_episode_of_the_builtin_data_without_masked_actions(name:
 
     assert played.infos[-1]["masked_actions"] == 0
     assert np.isfinite(played.episode_return)
+
+
+def test_optimum_policy_earns_the_proven_optimum_of_the_diamond() -> None:
+    env = toy_env(DIAMOND, **DIAMOND_RULES)
+
+    assert play(env, POLICIES["optimum"](env, 0), seed=0).episode_return == DIAMOND_RETURN

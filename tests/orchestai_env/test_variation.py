@@ -18,24 +18,12 @@ from orchestai_env.state import R_SHAPING, R_SUCCESS, STEPS, WORKFLOW
 from orchestai_env.variation import spread_factors
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.orchestai_env.play import assert_same_obs, play, random_actions
-from tests.orchestai_env.strategies import Case, cases
+from tests.orchestai_env.strategies import Case, cases, variations
 
 NUM_WORKERS = 8
 WEIGHTS = RewardWeights(success_weight=7.0, cost_weight=150.0, latency_weight=2.0e-4)
 
-SPREADS = st.just(1.0) | st.floats(1.0, 1.0e6)
 SEEDS = st.integers(0, 2**32)
-
-
-def variations(num_workers: int) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(
-        {
-            "preference_spread": SPREADS,
-            "price_spread": SPREADS,
-            "min_workers": st.none() | st.integers(1, num_workers),
-            "shuffle_workers": st.booleans(),
-        }
-    )
 
 
 @functools.cache

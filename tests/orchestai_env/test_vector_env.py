@@ -18,8 +18,11 @@ from orchestai_env.env import Obs, OrchestAIEnv
 from orchestai_env.errors import ConfigError, MaskedActionError
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.orchestai_env.play import assert_same_obs
-from tests.orchestai_env.strategies import Case, cases
+from tests.orchestai_env.strategies import Case, cases, variations
 from tests.orchestai_env.toy import ONE_SECOND, Instance, chain, toy_dataset
+
+NUM_WORKERS = 8
+"""Of the built-in data."""
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,14 @@ class Singles:
         for mask in ("_final_obs", "_final_info") if ended.any() else ():
             np.testing.assert_array_equal(info[mask], ended)
 
+    def compare_states(self) -> None:
+        """Compares the states, bit for bit."""
+        batch = self.venv.episodes.state._asdict()
+        for r, env in enumerate(self.envs):
+            for name, single in env._episodes.state._asdict().items():
+                if name != "ended":  # the batched row tells the last step, the single the restart
+                    assert single[0].tobytes() == batch[name][r].tobytes(), name
+
     def compare_final(self, info: dict[str, Any], r: int, obs: Obs, one: dict[str, Any]) -> None:
         """Compares what the batched info says of an ended episode with the single's."""
         result = one["episode_result"]
@@ -83,41 +94,50 @@ class Singles:
             assert all(values[key][r] for key in values if key.startswith("_"))
 
 
-@settings(max_examples=8)
-@given(
-    num_envs=st.integers(1, 7),
-    seed=st.integers(0, 2**31),
-    rules=st.fixed_dictionaries(
-        {
-            "max_attempts": st.integers(1, 3),
-            "max_parallel_tasks": st.integers(1, 5),
-            "on_failure": st.sampled_from(["abort", "continue"]),
-            "cost_budget_usd": st.none() | st.floats(0.001, 0.05),
-            "deadline_ms": st.none() | st.floats(100.0, 60_000.0),
-            "max_steps": st.none() | st.integers(1, 12),
-        }
-    ),
-)
-def test_rows_equal_single_envs_on_simulated_outcomes(
-    builtin: Dataset, num_envs: int, seed: int, rules: dict[str, Any]
+LIMITS: dict[str, st.SearchStrategy[Any]] = {
+    "max_attempts": st.integers(1, 3),
+    "max_parallel_tasks": st.integers(1, 5),
+    "on_failure": st.sampled_from(["abort", "continue"]),
+    "cost_budget_usd": st.none() | st.floats(0.001, 0.05),
+    "deadline_ms": st.none() | st.floats(100.0, 60_000.0),
+    "max_steps": st.none() | st.integers(1, 12),
+}
+
+
+def test_rows_equal_single_envs_on_simulated_outcomes(builtin: Dataset) -> None:
+    """100 random configurations; the next test has 100 more."""
+    num_ended = []
+
+    @settings(max_examples=100)
+    @given(
+        num_envs=st.integers(1, 6),
+        seed=st.integers(0, 2**31),
+        limits=st.fixed_dictionaries(LIMITS),
+        variation=variations(NUM_WORKERS),
+    )
+    def check(num_envs: int, seed: int, limits: dict[str, Any], variation: dict[str, Any]) -> None:
+        both = Singles(builtin, num_envs, seed, limits | variation)
+        rng = np.random.default_rng(seed)
+        for _ in range(40):
+            both.step(rng.integers(NUM_WORKERS, size=num_envs))
+        both.compare_states()
+        num_ended.append(both.num_ended)
+
+    check()
+    assert sum(num_ended) > 1000
+
+
+@settings(max_examples=100)
+@given(case=cases(), num_envs=st.integers(1, 4), seed=st.integers(0, 2**31), data=st.data())
+def test_rows_equal_single_envs_on_recorded_outcomes(
+    case: Case, num_envs: int, seed: int, data: st.DataObject
 ) -> None:
-    both = Singles(builtin, num_envs, seed, rules)
-    rng = np.random.default_rng(seed)
-    for _ in range(100):
-        both.step(rng.integers(len(builtin.pool), size=num_envs))
-    assert both.num_ended >= num_envs
-
-
-@settings(max_examples=20)
-@given(case=cases(), num_envs=st.integers(1, 4))
-def test_rows_equal_single_envs_on_recorded_outcomes(case: Case, num_envs: int) -> None:
-    both = Singles(case.dataset(), num_envs, 0, case.rules)
+    num_workers = len(case.concurrency)
+    rules = case.rules | data.draw(variations(num_workers))
+    both = Singles(case.dataset(), num_envs, seed, rules)
     for action in case.actions:
-        both.step(np.arange(action, action + num_envs) % len(case.concurrency))
-    for r, env in enumerate(both.envs):
-        single, batch = env._episodes.state, both.venv.episodes.state
-        for name in set(single._fields) - {"ended"}:  # the batched row has restarted
-            assert getattr(single, name)[0].tobytes() == getattr(batch, name)[r].tobytes(), name
+        both.step(np.arange(action, action + num_envs) % num_workers)
+    both.compare_states()
 
 
 def test_rows_equal_single_envs_over_many_steps(builtin: Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,8 +57,14 @@ def test_peek_leaves_masked_workers_and_ended_episodes_empty() -> None:
     assert seen.allowed[1].tolist() == [False, True]
 
 
-def test_peek_changes_nothing_and_is_what_the_call_does() -> None:
-    env = OrchestAIEnv(builtin_dataset("validation", num_workflows=20), max_parallel_tasks=1)
+@pytest.mark.parametrize(
+    "rules",
+    [{}, {"shuffle_workers": True, "min_workers": 3, "price_spread": 5.0}],
+    ids=["same workers", "workers and prices vary"],
+)
+def test_peek_changes_nothing_and_is_what_the_call_does(rules: dict[str, Any]) -> None:
+    data = builtin_dataset("validation", num_workflows=20)
+    env = OrchestAIEnv(data, max_parallel_tasks=1, **rules)
     rng = np.random.default_rng(0)
     for seed in range(20):
         env.reset(seed=seed)
@@ -122,6 +129,19 @@ def test_hindsight_utility_weighs_success_cost_and_time_and_refuses_masked() -> 
 
     assert value[0] == pytest.approx([10.5 - 0.25 - 2.0, -np.inf, 10.5 - 1.0 - 0.5])
     assert value.argmax(axis=1).tolist() == [2]
+
+
+def test_hindsight_utility_takes_the_weights_of_each_row() -> None:
+    dataset = toy_dataset([Instance(calls=((win(2000, 0.25), win(500, 1.0)),))])
+    venv = OrchestAIVectorEnv(2, dataset)
+    venv.reset(seed=0)
+    seen = peek(venv.episodes, np.array([0, 1]))
+    weights = np.array([[10.0, 1.0, 0.001, 0.5], [10.0, 8.0, 0.0, 0.0]])
+    value = hindsight_utility(seen, weights)
+
+    assert value == pytest.approx(np.array([[8.25, 9.0], [8.0, 2.0]]))
+    for row in range(2):
+        np.testing.assert_array_equal(value[row], hindsight_utility(seen, weights[row])[row])
 
 
 def test_hindsight_per_call_falls_short_of_the_proven_optimum() -> None:

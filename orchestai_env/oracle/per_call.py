@@ -27,12 +27,12 @@ from orchestai_env.state import (
 
 
 class CallOutcomes(NamedTuple):
-    """Outcomes of calling each worker now, for m rows; masked workers hold failure, 0, 0."""
+    """Outcomes of taking each action now, for m rows; masked ones hold failure, 0, 0."""
 
     success: npt.NDArray[np.bool_]
     """bool (m, W)."""
     cost_usd: npt.NDArray[np.float64]
-    """float64 (m, W) [USD]."""
+    """float64 (m, W) [USD]; at the prices of the episode."""
     latency_ms: npt.NDArray[np.float64]
     """float64 (m, W) [ms]."""
     allowed: npt.NDArray[np.bool_]
@@ -40,7 +40,14 @@ class CallOutcomes(NamedTuple):
 
 
 def peek(episodes: Episodes, rows: npt.NDArray[np.int64]) -> CallOutcomes:
-    """Returns what calling each worker on the current subtask of each row would give."""
+    """Returns what each action would give on the current subtask of each row.
+
+    The latency is that of a call which starts now; one that has to wait may meet another load.
+
+    Args:
+        episodes: running episodes; nothing in them changes.
+        rows: int64 (m,).
+    """
     shape = (len(rows), len(episodes.dataset.pool))
     success, cost, latency = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     _peek_rows(episodes.problem, episodes.state, rows, success, cost, latency)
@@ -55,15 +62,17 @@ def hindsight_utility(outcomes: CallOutcomes, weights: npt.NDArray[np.float64]) 
     latency is charged in full, as if the subtask were on the critical path.
 
     Args:
-        outcomes: m rows of W workers.
-        weights: float64 (4,); success, per USD, per ms, per subtask.
+        outcomes: m rows of W actions.
+        weights: float64 (4,) or (m, 4), as `EpisodeState.weights`; success, per USD, per ms, per
+            subtask.
     Returns:
-        float64 (m, W); -inf where masked. Its argmax is the best worker by per-call hindsight.
+        float64 (m, W); -inf where masked. Its argmax is the best action by per-call hindsight.
     """
+    per_success, per_usd, per_ms, per_subtask = np.expand_dims(weights, -1).swapaxes(0, -2)
     value = (
-        (weights[0] + weights[3]) * outcomes.success
-        - weights[1] * outcomes.cost_usd
-        - weights[2] * outcomes.latency_ms
+        (per_success + per_subtask) * outcomes.success
+        - per_usd * outcomes.cost_usd
+        - per_ms * outcomes.latency_ms
     )
     return np.where(outcomes.allowed, value, -np.inf)
 
@@ -83,9 +92,10 @@ def _peek_rows(
         k, i = episode[WORKFLOW], episode[CURRENT]
         if i == NONE:
             continue
-        for w in range(state.mask.shape[1]):
-            if state.mask[r, w] == 0:
+        for a in range(state.mask.shape[1]):
+            if state.mask[r, a] == 0:
                 continue
+            w = state.roster[r, a]
             call = Call(
                 episode[KEY],
                 episode[NUMBER],
@@ -98,6 +108,6 @@ def _peek_rows(
                 state.busy[r, w],
             )
             wins, _, usd, us = draw_outcome(problem.outcomes, call)
-            success[index, w] = 1.0 if wins else 0.0
-            cost[index, w] = usd
-            latency[index, w] = float(us) / 1000.0
+            success[index, a] = 1.0 if wins else 0.0
+            cost[index, a] = usd * state.price[r, w]
+            latency[index, a] = float(us) / 1000.0
