@@ -12,7 +12,7 @@ PACKAGES := orchestai_env agents supervised
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint types real bench docs clean
+.PHONY: help install demo test lint types real bench soak docs clean
 
 # `make real` stops here, in one line and with exit code 2, before anything is installed.
 ifneq ($(filter real,$(MAKECMDGOALS)),)
@@ -46,14 +46,19 @@ lint: $(STAMP) ## check style and formatting
 	$(BIN)/python -m ruff format --check .
 
 types: $(STAMP) ## check types
-	$(BIN)/python -m mypy $(PACKAGES) tests
+	$(BIN)/python -m mypy $(PACKAGES) benchmarks tests
 
 real: $(STAMP) ## compare all agents on recorded outcomes: make real DATA=FOLDER [QUICK=1]
 	$(BIN)/python -m agents.benchmark --config configs/real/zeroeval.yaml --data "$(DATA)" \
 		--output_dir runs/real $(if $(QUICK),--quick)
 
-bench: $(STAMP) ## measure import time and environment steps per second
-	$(BIN)/python benchmarks/environment.py
+bench: $(STAMP) ## measure steps per second beside other libraries, start, growth with subtasks
+	$(BIN)/python -m benchmarks.environment
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.scaling
+
+soak: $(STAMP) ## play 10 million random steps over random configurations and check each
+	$(BIN)/python -m benchmarks.soak
 
 docs: $(STAMP) ## write docs/environment.md from docstrings, spaces and settings
 	$(BIN)/python docs/make_environment_page.py
@@ -61,4 +66,4 @@ docs: $(STAMP) ## write docs/environment.md from docstrings, spaces and settings
 clean: ## remove caches and build outputs; .venv and runs stay
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,8 +15,10 @@ from orchestai_env.vector_env import OrchestAIVectorEnv
 class OrchestAIVecEnv(VecEnv):
     """Steps all rows of an OrchestAIVectorEnv in one call.
 
-    Every step returns fresh arrays: SB3 keeps the previous observation after `step`, so a buffer
-    that is written again would corrupt its roll-outs in silence.
+    It returns the arrays of the batched environment, uncopied; those are written again once nobody
+    holds them. SB3 stores the observation before a step after it, and `terminal_observation` holds
+    rows of them: both stay as they are. Whoever changes observations copies them first, as
+    VecNormalize does.
     """
 
     def __init__(
