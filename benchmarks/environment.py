@@ -20,7 +20,16 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.timing import ROUNDS, SECONDS, Case, measure, num_cores, print_machine, print_table
+from benchmarks.timing import (
+    RESULT_COLUMNS,
+    ROUNDS,
+    SECONDS,
+    Case,
+    measure,
+    num_cores,
+    print_machine,
+    print_table,
+)
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.observation import KEYS, ObservationLayout
 from orchestai_env.threads import RowThreads
@@ -166,13 +175,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each case")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a measurement")
     args = parser.parse_args(argv)
-    print_machine()
+    print_machine("envpool", "pufferlib")
     reference = single_case(CART_POLE, ("gymnasium CartPole-v1, gym.make", "4 floats"))
     cases = [*our_cases(), *peer_cases()]
     found = measure(reference, cases, rounds=args.rounds, seconds=args.seconds)
-    header = ("environment", "observation", "n", "threads", "steps/s", "ratio", "min", "max")
+    header = ("environment", "observation", "n", "threads", *RESULT_COLUMNS)
     print_table(header, [measured.row for measured in found], texts=2)
     print(f"ratio: to {CART_POLE}, single, just before and after; median of {args.rounds} rounds")
+    print("by CPU time: the same per second on a core, summed over threads")
 
 
 if __name__ == "__main__":

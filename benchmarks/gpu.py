@@ -98,7 +98,7 @@ def _print(args: argparse.Namespace) -> None:
         raise MissingPackageError(
             'no NVIDIA GPU found; this needs one and pip install "orchestai-env[gpu]"'
         )
-    print_machine()
+    print_machine("numba-cuda")
     name = getattr(cuda.current_context().device, "name", "simulated")
     print(f"GPU: {name.decode() if isinstance(name, bytes) else name}\n")
     rows = [

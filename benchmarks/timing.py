@@ -2,11 +2,13 @@
 
 A time on a shared machine says little, and a ratio of two times taken minutes apart hardly more.
 So each measurement stands between two of the reference, and the ratio to their mean is what counts:
-its median over several rounds, with the smallest and the largest beside it.
+its median over several rounds, with the smallest and the largest beside it. The same by the time
+that the process was on a core, summed over its threads, leaves out waiting for one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -36,26 +38,27 @@ class Case:
     steps_per_call: int = 1
 
 
+RESULT_COLUMNS = ("steps/s", "ratio", "min", "max", "by CPU time", "min", "max")
+"""What `Measured.row` puts behind the cells of the case."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """A case with what every round gave."""
 
     case: Case
-    rates: list[float]
+    rates: list[float] = dataclasses.field(default_factory=list)
     """Steps per second."""
-    ratios: list[float]
+    ratios: list[float] = dataclasses.field(default_factory=list)
     """Rate by that of the reference just before and after."""
-
-    @property
-    def rate(self) -> float:
-        """Median rate [steps/s]."""
-        return statistics.median(self.rates)
+    cpu_ratios: list[float] = dataclasses.field(default_factory=list)
+    """Likewise by the CPU time of the process."""
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Cells of the table: those of the case, median rate, and ratio as median, min, max."""
-        ratios = (statistics.median(self.ratios), min(self.ratios), max(self.ratios))
-        return (*self.case.cells, f"{self.rate:,.0f}", *(f"{ratio:.2f}" for ratio in ratios))
+        """Cells of the table: those of the case, median rate, both ratios (median, min, max)."""
+        rate = f"{statistics.median(self.rates):,.0f}"
+        return (*self.case.cells, rate, *spread(self.ratios), *spread(self.cpu_ratios))
 
 
 def measure(
@@ -71,17 +74,21 @@ def measure(
     """
     calls = {id(case): calls_in(case.run, seconds) for case in (reference, *cases)}
 
-    def rate(case: Case) -> float:
-        count = calls[id(case)]
-        return count * case.steps_per_call / seconds_of(case.run, count)
+    def rates(case: Case) -> tuple[float, float]:
+        """Returns steps per second and steps per second of CPU time."""
+        count, on_cpu = calls[id(case)], time.process_time()
+        steps, wall = count * case.steps_per_call, seconds_of(case.run, count)
+        return steps / wall, steps / (time.process_time() - on_cpu)
 
-    found = [Measured(case, [], []) for case in (reference, *cases)]
+    found = [Measured(case) for case in (reference, *cases)]
     for _ in range(rounds):
-        before = rate(reference)
+        before = rates(reference)
         for measured in found:
-            measured.rates.append(rate(measured.case))
-            after = rate(reference)
-            measured.ratios.append(measured.rates[-1] / ((before + after) / 2.0))
+            rate, cpu_rate = rates(measured.case)
+            after = rates(reference)
+            measured.rates.append(rate)
+            measured.ratios.append(2.0 * rate / (before[0] + after[0]))
+            measured.cpu_ratios.append(2.0 * cpu_rate / (before[1] + after[1]))
             before = after
     return found
 
@@ -119,9 +126,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: 
 
 
 def print_machine(*packages: str) -> None:
-    """Prints one line: the machine, the versions of Python and of the packages, the day."""
-    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "numba", "gymnasium")]
-    versions += [f"{name} {metadata.version(name)}" for name in packages]
+    """Prints one line: the day, the machine, the versions of Python and of installed packages."""
+    versions = []
+    for name in ("numpy", "numba", "gymnasium", *packages):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f"{name} {metadata.version(name)}")
     today = datetime.datetime.now(datetime.UTC).date()
     print(
         f"{today}, {num_cores()} cores of {_processor()}, {platform.system()}, "
