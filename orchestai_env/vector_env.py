@@ -136,8 +136,7 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         if not self._is_seeded:
             raise gym.error.ResetNeeded("no episode has begun; call reset() first")
         episodes, actions = self.episodes, self.checked_actions(actions)
-        if self.rules.on_masked_action == "error":
-            episodes.refuse_masked(actions)
+        episodes.refuse_masked(actions)
         self._next_buffer()
         final = self._final_buffers.take()
         episodes.write_final_to(final)

@@ -19,12 +19,10 @@ from orchestai_env.state import (
     CONTINUE,
     DEADLINE,
     END,
-    ENDED,
     FAILED,
     MAX_ATTEMPTS,
     MAX_STEPS,
     NONE,
-    ONGOING,
     PENDING,
     R_COST,
     R_LATENCY,
@@ -49,12 +47,10 @@ def reward_bound(problem: Problem, state: EpisodeState, r: int, limits: Limits) 
 
     Args:
         problem: the problem of the episode.
-        state: row r is in a state that can be reached from the one that `limits` were written for.
+        state: row r has not ended, and can be reached from what `limits` were written for.
         r: row.
         limits: filled by `write_limits` for that episode; its last three arrays are overwritten.
     """
-    if state.episode[r, ENDED] != ONGOING:
-        return 0.0
     n = problem.num_subtasks[state.episode[r, WORKFLOW]]
     running = 0.0
     for i in range(n):

@@ -38,8 +38,8 @@ from orchestai_env.state import (
 
 MAX_NODES = 1_000_000
 """Steps that a search tries by default; up to a second. Most workflows of up to 6 subtasks take
-tens of them. Chosen: it left none of the 200 built-in validation workflows unfinished, and 4 and 2
-of two times 2,000 recorded ones."""
+tens of them. Chosen: it left none of the 200 built-in validation workflows unfinished, and at most
+4 of 2,000 that were composed of recorded outcomes (balanced weights)."""
 
 _TOLERANCE = 1e-9  # sums of rewards and bounds are rounded; this far below the best is as good
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from orchestai_env.compiled import compiled, inlined
+from orchestai_env.compiled import inlined
 from orchestai_env.state import EpisodeState, new_state
 
-STEP_OUTPUTS = ("amounts", "reward", "terms", "ended", "summary", "plan")
+STEP_OUTPUTS = ("amounts", "terms", "reward", "ended", "summary", "plan")
 """Fields of EpisodeState that a step writes and never reads; no copy takes them along."""
 
 
@@ -22,7 +22,7 @@ def scratch_rows(state: EpisodeState, r: int, n: int) -> EpisodeState:
     return scratch
 
 
-@compiled
+@inlined
 def copy_row(source: EpisodeState, r: int, target: EpisodeState, s: int, n: int) -> None:
     """Copies row r of one state to row s of another, or of the same: all that a step reads.
 
