@@ -33,5 +33,8 @@ def _compiled_product(typing_context: Any, x: Any, y: Any) -> Any:
     return types.float64(types.float64, types.float64), generate
 
 
-is_compiled = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-product: Any = intrinsic(_compiled_product) if is_compiled else _plain_product
+product: Any = (
+    _plain_product
+    if numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+    else intrinsic(_compiled_product)
+)

@@ -72,6 +72,8 @@ def test_run_uses_its_threads_at_the_same_time(num_threads: int) -> None:
 
     RowThreads(30, num_threads).run(meet)
 
+    assert not barrier.broken
+
 
 @pytest.mark.parametrize("failing", [0, 10, 20])
 def test_run_raises_what_a_thread_raises(failing: int) -> None:
