@@ -29,7 +29,7 @@ HAS_GPU = IS_COMPILED and cuda_env.cuda.is_available()
 
 needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="there is no NVIDIA GPU")
 # Few rows leave most of a GPU idle, and numba says so.
-few_rows = pytest.mark.filterwarnings("ignore:Grid size")
+few_rows = pytest.mark.filterwarnings("ignore:.*Grid size")
 
 
 @pytest.fixture(scope="module")
