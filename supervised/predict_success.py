@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +18,124 @@ from rich.table import Table
 from agents.checkpoint import write_whole
 from agents.experiment import choose_device
 from orchestai_env.cli import run_command
-from orchestai_env.datasets.folder import EMBEDDINGS, PREDICTIONS, RecordedFolder, load_folder
+from orchestai_env.datasets.annexes import FINGERPRINT_PARTS, fingerprint
+from orchestai_env.datasets.folder import (
+    EMBEDDINGS,
+    PREDICTIONS,
+    PREDICTOR,
+    RecordedFolder,
+    load_folder,
+)
+from orchestai_env.datasets.splits import SPLITS
 from supervised.embeddings import embed_texts
-from supervised.success_predictor import Labels, Score, cross_fit, score, type_means
+from supervised.predictors import CANDIDATES
+from supervised.success_predictor import (
+    BoolArray,
+    CrossFitted,
+    FloatArray,
+    Labels,
+    Problem,
+    cross_fit,
+)
+from supervised.success_scores import Score, score
+from supervised.text_form import text_form
+
+PACKAGES = ("numpy", "scikit-learn", "torch")
+"""Whose versions are stored with predictions."""
 
 
-def predict_success(folder: Path, *, seed: int, device: str) -> dict[str, dict[str, Score]]:
-    """Embeds the queries, predicts success, and writes both beside the data set.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What was stored, and how all candidates did."""
+
+    chosen: str
+    """Candidate with the least log loss on training (cross-fitted) and validation queries."""
+    fitted: Mapping[str, CrossFitted]
+    scores: Mapping[str, Mapping[str, Score]]
+    """Candidate -> split -> score."""
+
+
+def predict_success(folder: Path, *, seed: int, device: str) -> Prediction:
+    """Embeds the queries, compares the candidates, and stores the best beside the data set.
 
     Args:
-        folder: an imported data set; its embeddings are reused if they are there.
-        seed: of the folds.
+        folder: an imported data set; its embeddings are reused if they are there, and its old
+            predictions replaced.
+        seed: of the folds and the predictors.
         device: torch device of the encoder.
-    Returns:
-        predictor -> split -> score; the stored predictions are those of "logistic".
     Raises:
-        OrchestAIError: the folder cannot be read.
+        OrchestAIError: the folder cannot be read, or has too few training queries.
     """
-    data = load_folder(folder)
-    embeddings = data.all_splits.query_embeddings
-    if embeddings is None:
-        stored = embed_texts(data.queries.prompts, device=device).astype(np.float16)
-        _save(folder / EMBEDDINGS, query_ids=np.array(data.queries.ids), embeddings=stored)
-        embeddings = stored.astype(np.float32)  # as the next run reads them
-    labels = recorded_labels(data)
-    train = np.isin(np.arange(len(data.queries)), data.queries.rows("train"))
-    num_types = len(data.queries.task_types)
-    means = type_means(labels, train, num_types)[labels.task_type]
-    predicted, strength = cross_fit(embeddings, labels, train, num_types, seed=seed)
+    data = load_folder(folder, predictions=False)
+    problem = _problem(data, device)
+    rows = {name: np.isin(np.array(data.queries.split), [name]) for name in SPLITS}
+    fitted = cross_fit(problem, CANDIDATES, rows["train"], seed=seed)
+    predicted = {name: candidate.probabilities for name, candidate in fitted.items()}
+    chosen = choose(problem.labels, predicted, rows["train"] | rows["validation"])
+    hashes = fingerprint(data.queries, data.all_splits.outcomes)
     _save(
         folder / PREDICTIONS,
         query_ids=np.array(data.queries.ids),
         worker_names=np.array(data.all_splits.pool.names),
-        predicted_success=predicted.astype(np.float32),
+        predicted_success=predicted[chosen].astype(np.float32),
+        dataset_sha256=np.array(hashes),
     )
-    splits = {
-        split: np.isin(np.arange(len(data.queries)), data.queries.rows(split))
-        for split in ("train", "validation", "test")
-    }
-    return {
-        "type mean": {name: score(labels, means, rows) for name, rows in splits.items()},
-        f"logistic, C={strength}": {
-            name: score(labels, predicted, rows) for name, rows in splits.items()
+    result = Prediction(
+        chosen=chosen,
+        fitted=fitted,
+        scores={
+            name: {split: score(problem.labels, values, rows[split]) for split in SPLITS}
+            for name, values in predicted.items()
         },
-    }
+    )
+    about = _about(result, hashes, seed)
+    write_whole(folder / PREDICTOR, lambda partial: partial.write_text(about))
+    return result
+
+
+def choose(labels: Labels, predicted: Mapping[str, FloatArray], rows: BoolArray) -> str:
+    """Returns the candidate with the least log loss on the given queries, the first of equals."""
+    losses = {name: score(labels, values, rows).log_loss for name, values in predicted.items()}
+    return min(losses, key=lambda name: losses[name])
+
+
+def _problem(data: RecordedFolder, device: str) -> Problem:
+    """Joins the texts and outcomes of a data set; embeds the texts if that was not done."""
+    embeddings = data.all_splits.query_embeddings
+    if embeddings is None:
+        stored = embed_texts(data.queries.prompts, device=device).astype(np.float16)
+        _save(data.path / EMBEDDINGS, query_ids=np.array(data.queries.ids), embeddings=stored)
+        embeddings = stored.astype(np.float32)  # as the next run reads them
+    return Problem(
+        embeddings=embeddings,
+        form=text_form(data.queries.prompts),
+        labels=recorded_labels(data),
+        num_types=len(data.queries.task_types),
+    )
 
 
 def _save(path: Path, **arrays: Any) -> None:
     write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
+
+
+def _about(result: Prediction, hashes: Sequence[str], seed: int) -> str:
+    """Returns what predictor.json says."""
+    content = {
+        "predictor": result.chosen,
+        "predictors": [repr(predictor) for predictor in CANDIDATES[result.chosen]],
+        "shares": result.fitted[result.chosen].shares,
+        "seed": seed,
+        "versions": {name: version(name) for name in PACKAGES},
+        "dataset_sha256": dict(zip(FINGERPRINT_PARTS, hashes, strict=True)),
+        "predictions_sha256": hashlib.sha256(
+            result.fitted[result.chosen].probabilities.astype(np.float32).tobytes()
+        ).hexdigest(),
+        "scores": {
+            name: {split: vars(value) for split, value in splits.items()}
+            for name, splits in result.scores.items()
+        },
+    }
+    return json.dumps(content, indent=1) + "\n"
 
 
 def recorded_labels(data: RecordedFolder) -> Labels:
@@ -82,19 +155,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog = "python -m supervised.predict_success"
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of an imported data set")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the cross-fitting folds")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds and the predictors")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args(argv)
-    scores = predict_success(args.data, seed=args.seed, device=choose_device(args.device))
+    result = predict_success(args.data, seed=args.seed, device=choose_device(args.device))
     table = Table("predictor", "split", "log loss", "AUC", "calibration error")
-    plain: dict[str, dict[str, dict[str, float]]] = {}
-    for name, splits in scores.items():
+    for name, splits in result.scores.items():
         for split, value in splits.items():
-            plain.setdefault(name, {})[split] = vars(value)
             figures = (value.log_loss, value.auc, value.calibration_error)
             table.add_row(name, split, *(f"{figure:.3f}" for figure in figures))
-    (args.data / "predictor.json").write_text(json.dumps(plain, indent=1) + "\n")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(f"stored: {result.chosen}, in {args.data / PREDICTIONS}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ queries.csv.gz                 query_id, task_type, split, prompt
 outcomes.csv.gz                the calls of the pool's workers
 shapes.jsonl                   DAG shapes that the workflows were composed of, one a line
 workflows_{split}.jsonl.gz     composed workflows of train, validation and test
-predictions.npz                optional: query_ids, worker_names, predicted_success (Q, W)
+predictions.npz                optional: query_ids, worker_names, predicted_success (Q, W), and
+                               dataset_sha256, the hashes of the data set that they belong to
+predictor.json                 optional: how the predictions were made, and their scores
 embeddings.npz                 optional: query_ids, embeddings (Q, D)
 
 Embeddings are of the queries, so of subtasks. Instructions have none: that of a composed workflow
@@ -52,6 +54,7 @@ QUERIES = "queries.csv.gz"
 OUTCOMES = "outcomes.csv.gz"
 SHAPES = "shapes.jsonl"
 PREDICTIONS = "predictions.npz"
+PREDICTOR = "predictor.json"
 EMBEDDINGS = "embeddings.npz"
 
 
@@ -143,16 +146,18 @@ def load_queries(folder: str | Path) -> Queries:
     return _read_queries(folder, read_description(folder).task_types)
 
 
-def load_folder(folder: str | Path, max_subtasks: int | None = None) -> RecordedFolder:
+def load_folder(
+    folder: str | Path, max_subtasks: int | None = None, *, predictions: bool = True
+) -> RecordedFolder:
     """Reads an imported data set, all splits, and checks that no query is on two sides.
 
     Args:
         folder: written by `import_recorded`.
         max_subtasks: padded size; None for the largest that the settings allow.
+        predictions: whether stored success predictions are read; not if they are to be replaced.
     Raises:
         MissingFileError: the folder holds no imported data set, or a file of it is gone.
-        DataError: a file is malformed, or predictions or embeddings belong to other queries or
-            workers.
+        DataError: a file is malformed, or predictions or embeddings belong to another data set.
         SplitLeakError: a query is in two splits, in the query table or the workflow files.
     """
     folder = Path(folder)
@@ -167,7 +172,7 @@ def load_folder(folder: str | Path, max_subtasks: int | None = None) -> Recorded
         queries=queries,
         shapes=load_shapes(folder / SHAPES),
         workflows=workflows,
-        all_splits=_dataset(folder, description, queries, workflows["train"]),
+        all_splits=_dataset(folder, description, queries, workflows["train"], predictions),
     )
 
 
@@ -252,7 +257,11 @@ def _read_table(folder: Path, split: Split, queries: Queries, max_subtasks: int)
 
 
 def _dataset(
-    folder: Path, description: DatasetDescription, queries: Queries, workflows: WorkflowTable
+    folder: Path,
+    description: DatasetDescription,
+    queries: Queries,
+    workflows: WorkflowTable,
+    predictions: bool,
 ) -> Dataset:
     pool = description.workers
     types = [queries.task_types[kind] for kind in queries.task_type.tolist()]
@@ -269,7 +278,9 @@ def _dataset(
         queries.rows("train"),
         num_task_types=len(queries.task_types),
     )
-    predicted = read_predictions(folder / PREDICTIONS, queries.ids, pool.names)
+    predicted = None
+    if predictions:
+        predicted = read_predictions(folder / PREDICTIONS, queries, pool.names, outcomes)
     return Dataset(
         name=description.settings.source,
         pool=pool,

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from orchestai_env.datasets.annexes import FINGERPRINT_PARTS
 from orchestai_env.datasets.folder import load_dataset, load_folder, load_queries
 from orchestai_env.errors import ConfigError, DataError, MissingFileError
 from supervised import predict_success as command
 from supervised.predict_success import recorded_labels
-from tests.recorded_source import import_source
+from supervised.predictors import CANDIDATES
+from tests.recorded_source import edit, import_source
 
 
 class Encoder:
@@ -71,14 +73,53 @@ def test_second_run_reuses_the_embeddings_and_gives_the_same(
 def test_scores_are_printed_and_stored(
     folder: Path, encoder: Encoder, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    command.main(["--data", str(folder), "--seed", "3"])
+
+    about = json.loads((folder / "predictor.json").read_text())
+    scores = about["scores"]
+    assert list(scores) == list(CANDIDATES)
+    assert set(scores["type mean"]) == {"train", "validation", "test"}
+    assert scores[about["predictor"]]["test"]["log_loss"] < scores["type mean"]["test"]["log_loss"]
+    assert about["seed"] == 3 and len(about["shares"]) == len(about["predictors"])
+    assert set(about["dataset_sha256"]) == set(FINGERPRINT_PARTS)
+    printed = capsys.readouterr().out
+    assert "type mean" in printed and f"stored: {about['predictor']}" in printed
+
+
+def test_test_queries_have_no_say_in_the_choice(
+    folder: Path,
+) -> None:
+    data = load_folder(folder)
+    rows = np.isin(np.array(data.queries.split), ["train", "validation"])
+    labels = recorded_labels(data)
+    success = labels.success
+    predicted = {
+        "good on test alone": np.where(rows[:, None], 0.5, success * 0.98 + 0.01),
+        "good where it counts": np.where(rows[:, None], success * 0.8 + 0.1, 0.5),
+    }
+
+    assert command.choose(labels, predicted, rows) == "good where it counts"
+
+
+@pytest.mark.parametrize("stale", [b"no npz", b""])
+def test_predictions_that_cannot_be_read_are_replaced(
+    folder: Path, encoder: Encoder, stale: bytes
+) -> None:
+    (folder / "predictions.npz").write_bytes(stale)
+
     command.main(["--data", str(folder)])
 
-    scores = json.loads((folder / "predictor.json").read_text())
-    means, logistic = scores.values()
-    assert next(iter(scores)) == "type mean"
-    assert set(means) == {"train", "validation", "test"}
-    assert logistic["test"]["log_loss"] < means["test"]["log_loss"]
-    assert "type mean" in capsys.readouterr().out
+    assert load_dataset(folder, "test").statistics.predicted_success is not None
+
+
+def test_predictions_of_older_outcomes_are_refused(folder: Path, encoder: Encoder) -> None:
+    command.main(["--data", str(folder)])
+    edit(folder / "outcomes.csv.gz", lambda text: text.replace(",ace,1,1,", ",ace,1,0,", 1))
+
+    with pytest.raises(DataError, match=r"its outcomes have the hash .*; predict again"):
+        load_dataset(folder, "test")
+    command.main(["--data", str(folder)])
+    assert load_dataset(folder, "test").statistics.predicted_success is not None
 
 
 def test_nothing_half_written_is_left(

@@ -1,4 +1,4 @@
-"""The success predictor: cross-fitted, probabilities, better than the type mean where it can be."""
+"""The success predictor: cross-fitted, shrunk to the type mean, as good as the truth allows."""
 
 from __future__ import annotations
 
@@ -6,206 +6,231 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from orchestai_env.errors import DataError
+from supervised.predictors import LOGISTIC
 from supervised.success_predictor import (
-    STRENGTHS,
+    BoolArray,
+    CrossFitted,
+    FloatArray,
     Labels,
+    Problem,
+    best_shares,
     cross_fit,
-    score,
+    log_odds,
+    mean_loss,
+    prior_log_odds,
+    sigmoid,
+    split_folds,
     type_means,
 )
+from supervised.success_scores import reliability
+from tests.supervised.success_problems import NUM_TRAIN, NUM_TYPES, make_problem, rows_of
 
-NUM_TYPES = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """Queries whose success depends on their embedding; the first 160 may be learned from."""
-
-    embeddings: npt.NDArray[np.float32]
-    labels: Labels
-    train: npt.NDArray[np.bool_]
-
-    def fit(self, success: Any = None, seed: int = 0) -> tuple[npt.NDArray[np.float64], float]:
-        labels = self.labels
-        if success is not None:
-            labels = dataclasses.replace(labels, success=success)
-        return cross_fit(self.embeddings, labels, self.train, NUM_TYPES, seed=seed)
+TRAIN = rows_of(240)
 
 
-def make_problem(num_queries: int = 240, num_train: int = 160, seed: int = 0) -> Problem:
-    """Worker 0 succeeds where the first feature is positive, worker 1 by chance."""
-    rng = np.random.default_rng(seed)
-    embeddings = rng.normal(size=(num_queries, 8))
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    noise = 0.05 * rng.normal(size=num_queries)
-    success = np.stack([embeddings[:, 0] + noise > 0, rng.random(num_queries) < 0.5], axis=1)
-    labels = Labels(
-        success=success.astype(np.float64),
-        known=np.ones((num_queries, 2), bool),
-        task_type=np.arange(num_queries, dtype=np.int32) % NUM_TYPES,
-    )
-    return Problem(embeddings.astype(np.float32), labels, np.arange(num_queries) < num_train)
+def by_first_feature(embeddings: FloatArray, task_type: Any) -> FloatArray:
+    """Worker 0 is good where the first feature is large, worker 1 at chance."""
+    return np.stack([12.0 * embeddings[:, 0], np.zeros(len(embeddings))], axis=1)
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return make_problem()
+    return make_problem(by_first_feature)[0]
+
+
+def fit(problem: Problem, seed: int = 0, train: BoolArray = TRAIN) -> CrossFitted:
+    return cross_fit(problem, {"logistic": (LOGISTIC,)}, train, seed=seed)["logistic"]
+
+
+def relabel(problem: Problem, **changes: Any) -> Problem:
+    return dataclasses.replace(problem, labels=dataclasses.replace(problem.labels, **changes))
+
+
+def loss(problem: Problem, predicted: FloatArray, rows: BoolArray) -> float:
+    use = problem.labels.known & rows[:, None]
+    return mean_loss(log_odds(predicted[use]), problem.labels.success[use])
 
 
 @pytest.fixture(scope="module")
-def predicted(problem: Problem) -> npt.NDArray[np.float64]:
-    return problem.fit()[0]
+def predicted(problem: Problem) -> FloatArray:
+    return fit(problem).probabilities
 
 
-def test_predictions_are_probabilities(predicted: npt.NDArray[np.float64]) -> None:
+def test_predictions_are_probabilities(predicted: FloatArray) -> None:
     assert predicted.shape == (240, 2)
     assert ((predicted > 0) & (predicted < 1)).all()
 
 
-def test_same_seed_gives_the_same(problem: Problem, predicted: npt.NDArray[np.float64]) -> None:
-    assert np.array_equal(problem.fit()[0], predicted)
-    assert not np.array_equal(problem.fit(seed=1)[0], predicted)
+def test_same_seed_gives_the_same(problem: Problem, predicted: FloatArray) -> None:
+    assert np.array_equal(fit(problem).probabilities, predicted)
+    assert not np.array_equal(fit(problem, seed=1).probabilities, predicted)
 
 
 @pytest.mark.parametrize("query", [0, 37, 91, 159])
 def test_training_query_is_not_predicted_by_a_model_that_saw_it(
-    problem: Problem, predicted: npt.NDArray[np.float64], query: int
+    problem: Problem, predicted: FloatArray, query: int
 ) -> None:
     """Flipping its label changes what other folds predict, but nothing in its own fold."""
-    flipped = problem.labels.success.copy()
-    flipped[query, 0] = 1.0 - flipped[query, 0]
-
-    found, strength = problem.fit(flipped)
-
-    assert strength == problem.fit()[1]
-    same = found[:, 0] == predicted[:, 0]
-    assert same[query]
-    assert 160 / 5 - 2 <= same[:160].sum() <= 160 / 5 + 2  # its fold
-    assert not same[160:].any()  # held-out queries are predicted by all training queries
-    assert np.array_equal(found[:, 1], predicted[:, 1])
-
-
-def test_labels_of_held_out_queries_are_not_read(
-    problem: Problem, predicted: npt.NDArray[np.float64]
-) -> None:
-    changed = problem.labels.success.copy()
-    changed[160:] = 1.0 - changed[160:]
-
-    assert np.array_equal(problem.fit(changed)[0], predicted)
-
-
-def test_predictor_beats_the_type_mean_where_text_tells(
-    problem: Problem, predicted: npt.NDArray[np.float64]
-) -> None:
-    means = type_means(problem.labels, problem.train, NUM_TYPES)[problem.labels.task_type]
-    only_first = dataclasses.replace(problem.labels, known=np.array([[True, False]] * 240))
-    held_out = ~problem.train
-
-    by_text, by_type = (score(only_first, values, held_out) for values in (predicted, means))
-
-    assert by_text.log_loss < 0.7 * by_type.log_loss
-    assert by_text.auc > 0.9 > by_type.auc
-
-
-def test_predictor_stays_near_the_type_mean_where_text_tells_nothing(
-    problem: Problem, predicted: npt.NDArray[np.float64]
-) -> None:
-    means = type_means(problem.labels, problem.train, NUM_TYPES)[problem.labels.task_type]
-    only_second = dataclasses.replace(problem.labels, known=np.array([[False, True]] * 240))
-
-    by_text, by_type = (score(only_second, v, ~problem.train) for v in (predicted, means))
-
-    assert by_text.log_loss < by_type.log_loss + 0.1
-
-
-@pytest.mark.parametrize(("always", "expected"), [(1.0, 129 / 130), (0.0, 1 / 130)])
-def test_worker_with_one_kind_of_outcome_gets_its_laplace_mean(
-    problem: Problem, always: float, expected: float
-) -> None:
     success = problem.labels.success.copy()
-    success[:, 1] = always
+    success[query] = 1.0 - success[query]
 
-    found, _ = problem.fit(success)
+    found = fit(relabel(problem, success=success)).probabilities
 
-    # 128 of 160 training queries are in the other folds.
-    assert found[:160, 1] == pytest.approx(expected)
-    assert found[160:, 1] == pytest.approx((160 * always + 1) / 162)
+    same = (found == predicted).all(axis=1)
+    assert same[query]
+    assert same[:NUM_TRAIN].sum() == NUM_TRAIN / 5  # its fold
+    assert not same[NUM_TRAIN:].any()  # held-out queries are predicted by all training queries
+
+
+def test_labels_of_held_out_queries_are_not_read(problem: Problem, predicted: FloatArray) -> None:
+    success = problem.labels.success.copy()
+    success[NUM_TRAIN:] = 1.0 - success[NUM_TRAIN:]
+
+    assert np.array_equal(fit(relabel(problem, success=success)).probabilities, predicted)
 
 
 def test_unknown_pairs_are_not_learned_from(problem: Problem) -> None:
     known = problem.labels.known.copy()
     known[::3, 0] = False
-    hidden = dataclasses.replace(problem.labels, known=known)
-    changed = hidden.success.copy()
-    changed[::3, 0] = 1.0 - changed[::3, 0]
+    success = problem.labels.success.copy()
+    success[::3, 0] = 1.0 - success[::3, 0]
 
-    plain, _ = dataclasses.replace(problem, labels=hidden).fit()
-    other, _ = dataclasses.replace(problem, labels=hidden).fit(changed)
+    plain = fit(relabel(problem, known=known)).probabilities
+    other = fit(relabel(problem, known=known, success=success)).probabilities
 
     assert np.array_equal(plain, other)
 
 
-def test_worker_that_was_never_recorded_gets_one_half(problem: Problem) -> None:
+def test_permutation_of_workers_permutes_predictions(
+    problem: Problem, predicted: FloatArray
+) -> None:
+    labels = problem.labels
+    turned = relabel(problem, success=labels.success[:, ::-1], known=labels.known[:, ::-1])
+
+    assert fit(turned).probabilities[:, ::-1] == pytest.approx(predicted, abs=1e-3)
+
+
+def test_known_log_odds_are_recovered() -> None:
+    """Of the gain that the truth has over the type mean, learning reaches nine tenths."""
+    problem, chance = make_problem(
+        lambda x, _: 6.0 * x[:, :1] + np.array([1.0, 0.0, -1.0]), num_queries=1800, num_workers=3
+    )
+    train = rows_of(1800, 1200)
+    fitted = cross_fit(problem, {"type mean": (), "logistic": (LOGISTIC,)}, train, seed=0)
+
+    by_type, by_text = (loss(problem, f.probabilities, ~train) for f in fitted.values())
+    bayes = loss(problem, chance, ~train)
+
+    assert by_type - bayes > 0.2
+    assert by_text - bayes < 0.1 * (by_type - bayes)
+    predicted = fitted["logistic"].probabilities
+    error = reliability(problem.labels, predicted, ~train).error
+    assert error < reliability(problem.labels, chance, ~train).error + 0.02  # that is noise
+
+
+def test_text_that_tells_nothing_leaves_the_type_mean() -> None:
+    problem, _ = make_problem(
+        lambda x, kind: np.where(kind == 0, 1.5, -1.5)[:, None], num_queries=600, size=16
+    )
+    train = rows_of(600, 400)
+
+    fitted = cross_fit(problem, {"type mean": (), "logistic": (LOGISTIC,)}, train, seed=0)
+
+    by_type, by_text = (loss(problem, f.probabilities, ~train) for f in fitted.values())
+    assert by_text < by_type + 0.01
+    assert fitted["logistic"].shares[0] < 0.5
+    assert fitted["type mean"].shares == ()
+
+
+@pytest.mark.parametrize("always", [1.0, 0.0])
+def test_worker_with_one_kind_of_outcome_gets_nearly_that(problem: Problem, always: float) -> None:
+    success = problem.labels.success.copy()
+    success[:, 1] = always
+
+    found = fit(relabel(problem, success=success)).probabilities
+
+    assert found[:, 1].mean() == pytest.approx(always, abs=0.05)
+    assert ((found > 0) & (found < 1)).all()
+
+
+def test_worker_that_was_never_recorded_gets_the_mean_of_the_others(problem: Problem) -> None:
     known = problem.labels.known.copy()
     known[:, 1] = False
-    labels = dataclasses.replace(problem.labels, known=known)
 
-    found, _ = dataclasses.replace(problem, labels=labels).fit()
+    found = cross_fit(relabel(problem, known=known), {"m": ()}, TRAIN, seed=0)["m"].probabilities
 
-    assert (found[:, 1] == 0.5).all()
+    assert found[:, 1] == pytest.approx(found[:, 0], abs=0.02)
 
 
 def test_type_without_training_queries_is_predicted_all_the_same(problem: Problem) -> None:
     task_type = problem.labels.task_type.copy()
-    task_type[:160] = 0
-    labels = dataclasses.replace(problem.labels, task_type=task_type)
+    task_type[:NUM_TRAIN] = 0
 
-    found, _ = dataclasses.replace(problem, labels=labels).fit()
+    found = fit(relabel(problem, task_type=task_type)).probabilities
 
     assert np.isfinite(found).all()
 
 
-def test_chosen_strength_is_a_candidate(problem: Problem) -> None:
-    assert problem.fit()[1] in STRENGTHS
+@pytest.mark.parametrize("count", [0, 4])
+def test_too_few_training_queries_are_refused(problem: Problem, count: int) -> None:
+    with pytest.raises(DataError, match=rf"at least 5 training queries, got {count}; record more"):
+        fit(problem, train=rows_of(240, count))
 
 
-def test_type_means_add_one_success_and_one_failure() -> None:
+def test_type_means_add_two_calls_of_type_and_worker() -> None:
     labels = Labels(
-        success=np.array([[1.0, 0.5], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        success=np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
         known=np.array([[True, True], [True, True], [True, False], [True, True]]),
-        task_type=np.array([0, 0, 1, 1], np.int32),
+        task_type=np.array([0, 0, 0, 1], np.int32),
     )
     train = np.array([True, True, True, False])
 
-    found = type_means(labels, train, 3)
+    found = type_means(labels, train, 2)
 
-    expected = [[3 / 4, 1.5 / 4], [1 / 3, 1 / 2], [1 / 2, 1 / 2]]
-    assert found == pytest.approx(np.array(expected))
-
-
-def test_score_of_known_predictions() -> None:
-    labels = Labels(
-        success=np.array([[1.0], [0.0]] * 50),
-        known=np.ones((100, 1), bool),
-        task_type=np.zeros(100, np.int32),
-    )
-    everyone = np.ones(100, bool)
-
-    right = score(labels, np.array([[0.8], [0.2]] * 50), everyone)
-    even = score(labels, np.full((100, 1), 0.5), everyone)
-
-    assert right.auc == 1.0 and even.auc == 0.5
-    assert right.log_loss == pytest.approx(-np.log(0.8))
-    assert even.log_loss == pytest.approx(np.log(2))
-    assert right.calibration_error == pytest.approx(0.2)
+    overall = 3 / 7  # 2 of 5 calls, and Laplace's two
+    worker = (np.array([2.0, 0.0]) + 2 * overall) / (np.array([3.0, 2.0]) + 2)
+    kind = (np.array([2.0, 0.0]) + 2 * overall) / (np.array([5.0, 0.0]) + 2)
+    prior = sigmoid(log_odds(kind)[:, None] + log_odds(worker) - log_odds(np.array(overall)))
+    assert found[0] == pytest.approx((np.array([2.0, 0.0]) + 2 * prior[0]) / np.array([5.0, 4.0]))
+    assert found[1] == pytest.approx(prior[1])  # no call of this type
+    assert prior[1] == pytest.approx(worker)
 
 
-def test_score_without_two_outcomes_has_no_auc() -> None:
-    labels = Labels(
-        success=np.ones((20, 1)), known=np.ones((20, 1), bool), task_type=np.zeros(20, np.int32)
-    )
+def test_prior_has_a_row_per_query(problem: Problem) -> None:
+    means = type_means(problem.labels, TRAIN, NUM_TYPES)
 
-    assert np.isnan(score(labels, np.full((20, 1), 0.9), np.ones(20, bool)).auc)
+    assert sigmoid(prior_log_odds(problem, TRAIN))[3] == pytest.approx(means[1])
+
+
+def test_best_shares_undo_a_known_scale() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20_000)
+    success = (rng.random(20_000) < sigmoid(truth)).astype(float)
+    noise = rng.normal(size=20_000)
+
+    shares = best_shares(np.zeros(20_000), np.stack([truth / 2, noise]), success)
+
+    assert shares == pytest.approx([2.0, 0.0], abs=0.08)
+
+
+def test_best_shares_are_never_negative() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=2_000)
+    success = (rng.random(2_000) < sigmoid(truth)).astype(float)
+
+    assert best_shares(np.zeros(2_000), np.stack([-truth, 0 * truth]), success).tolist() == [0, 0]
+
+
+def test_folds_deal_every_type_evenly() -> None:
+    task_type = np.repeat(np.arange(3, dtype=np.int32), (50, 25, 5))
+    rows = np.arange(80) != 7
+
+    folds = split_folds(task_type, rows, 5, seed=3)
+
+    assert folds[7] == -1
+    for kind in range(3):
+        counts = np.bincount(folds[(task_type == kind) & rows], minlength=5)
+        assert counts.max() - counts.min() <= 1

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestai_env.datasets.annexes import fingerprint
 from orchestai_env.datasets.compose import compose_workflows
 from orchestai_env.datasets.folder import load_dataset, load_folder, load_queries
 from orchestai_env.datasets.splits import SPLITS
@@ -102,14 +103,24 @@ def test_unknown_split_is_refused(folder: Path) -> None:
         load_dataset(folder, "tests")
 
 
+def test_predictions_that_are_to_be_replaced_are_not_read(folder: Path) -> None:
+    (folder / "predictions.npz").write_bytes(b"no npz")
+
+    assert load_folder(folder, predictions=False).all_splits.statistics.predicted_success is None
+    with pytest.raises(DataError, match="expected an npz"):
+        load_folder(folder)
+
+
 def test_predictions_and_embeddings_are_read(folder: Path) -> None:
     ids = np.array(load_queries(folder).ids)
+    imported = load_folder(folder)
     predicted = np.linspace(0, 1, 120).reshape(60, 2)
     np.savez(
         folder / "predictions.npz",
         query_ids=ids,
         worker_names=np.array(["ace", "bob"]),
         predicted_success=predicted,
+        dataset_sha256=np.array(fingerprint(imported.queries, imported.all_splits.outcomes)),
     )
     np.savez(folder / "embeddings.npz", query_ids=ids, embeddings=np.ones((60, 4)))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestai_env.datasets.annexes import fingerprint
 from orchestai_env.datasets.folder import load_folder
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
@@ -151,6 +152,7 @@ def test_import_again_removes_predictions_only_if_the_data_changed(
         query_ids=np.array(imported.queries.ids),
         worker_names=np.array(pool.names),
         predicted_success=np.full((NUM_QUERIES, 2), 0.5),
+        dataset_sha256=np.array(fingerprint(imported.queries, imported.all_splits.outcomes)),
     )
 
     import_recorded(root, settings, pool, output)
