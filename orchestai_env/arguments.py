@@ -15,11 +15,13 @@ from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.folder import load_dataset
 from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.errors import ConfigError, OrchestAIError, shown, unknown_name
+from orchestai_env.planning.planned import check_embeddings, planned_dataset
+from orchestai_env.planning.planner import Planner, PlanSummaries, summaries
 from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules
 from orchestai_env.settings import load_yaml, parse_settings
 
-_NAMED = ("dataset", "split", "reward_weights", "observation", "render_mode")
+_NAMED = ("dataset", "split", "planner", "reward_weights", "observation", "render_mode")
 """Arguments of the environments beside the rules."""
 
 
@@ -49,6 +51,23 @@ def resolve_dataset(dataset: Dataset | str | Path | None, split: object) -> Data
         raise ConfigError(f"dataset: expected a Dataset, a folder or None, got {shown(dataset)}")
     with _naming("dataset"):
         return load_dataset(Path(dataset), split)
+
+
+def resolve_plans(
+    dataset: Dataset, planner: Planner | None, observation: Sequence[str] | None
+) -> tuple[Dataset, PlanSummaries | None]:
+    """Returns what is played: the data set itself or, with a planner, its plans and their summary.
+
+    Raises:
+        ConfigError: no planner, one that does not go with the data set, or observation keys that
+            its plans cannot fill.
+        PlanningError: an instruction cannot be planned, or its plan is no good.
+    """
+    if planner is None:
+        return dataset, None
+    planned, plans = planned_dataset(dataset, planner)
+    check_embeddings(planned, planner, observation)
+    return planned, summaries(plans)
 
 
 def resolve_weights(
@@ -129,6 +148,11 @@ def workflow_option(options: Mapping[str, Any] | None, n: int) -> npt.NDArray[np
         raise ConfigError(f"options: expected {{'workflow': index}} or None, got {shown(options)}")
     if not options:
         return None
+    if "instruction" in options:
+        raise ConfigError(
+            "options: an instruction is planned by a single OrchestAIEnv with a planner; leave it "
+            "out, or pass planner= when the environment is made"
+        )
     if set(options) != {"workflow"}:
         keys = sorted(map(str, options))
         raise ConfigError(f"options: expected {{'workflow': index}}, got keys {keys}")
@@ -138,6 +162,23 @@ def workflow_option(options: Mapping[str, Any] | None, n: int) -> npt.NDArray[np
             f"options: expected workflow as one index or {n}, got {shown(options['workflow'])}"
         )
     return np.broadcast_to(given, (n,)).astype(np.int64)
+
+
+def instruction_option(options: Mapping[str, Any] | None) -> str | None:
+    """Reads the option "instruction"; None without it.
+
+    Raises:
+        ConfigError: it is no text, or not the only option.
+    """
+    if not isinstance(options, Mapping) or "instruction" not in options:
+        return None
+    if len(options) > 1:
+        keys = sorted(map(str, options))
+        raise ConfigError(f"options: expected either an instruction or a workflow, got keys {keys}")
+    text = options["instruction"]
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"options: expected instruction as text, got {shown(text)}")
+    return text
 
 
 def as_array(given: Any) -> npt.NDArray[Any]:

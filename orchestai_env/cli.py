@@ -18,14 +18,20 @@ from orchestai_env.workers import WorkerPool
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command; an error of ours becomes one line and exit code 2, Ctrl-C becomes 130."""
+    """Runs a command; an error of ours or of the system becomes one line and exit code 2.
+
+    Ctrl-C becomes one line and 130; a command that saves says so in its KeyboardInterrupt.
+    """
     try:
         command()
     except OrchestAIError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except OSError as error:  # a full disk or a forbidden folder, wherever it is met
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted", file=sys.stderr)
         sys.exit(130)
 
 

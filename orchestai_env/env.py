@@ -15,7 +15,9 @@ import numpy.typing as npt
 from orchestai_env.arguments import (
     as_array,
     checked_seed,
+    instruction_option,
     resolve_dataset,
+    resolve_plans,
     resolve_rules,
     resolve_weights,
     workflow_option,
@@ -25,9 +27,20 @@ from orchestai_env.dataset import Dataset
 from orchestai_env.episodes import Episodes
 from orchestai_env.errors import ConfigError, shown
 from orchestai_env.observation import ObservationLayout
+from orchestai_env.planning.planned import check_same_embeddings, planned_dataset
+from orchestai_env.planning.planner import Planner, PlanSummaries, summaries
 from orchestai_env.render.renderer import RENDER_FPS, RENDER_MODES, Renderer
 from orchestai_env.reward import REWARD_TERMS, RewardWeights
-from orchestai_env.state import CURRENT, NONE, ONGOING, REPLACED, TERMINATED
+from orchestai_env.state import (
+    CURRENT,
+    KEY,
+    NONE,
+    NUMBER,
+    ONGOING,
+    REPLACED,
+    TERMINATED,
+    WORKFLOW,
+)
 
 Obs = dict[str, npt.NDArray[Any]]
 _METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}
@@ -85,9 +98,11 @@ running calls, expected time left |
     default weights are the literal formula (USD, ms), see RewardWeights.
 
     ## Starting State
-    A workflow drawn uniformly from the data set, or `options={"workflow": index}`. Clock and cost
-    are 0. The rules `preference_spread`, `price_spread`, `min_workers` and `shuffle_workers` draw
-    reward weights, prices, the workers that are there, and their order anew for each episode.
+    A workflow drawn uniformly from the data set, or `options={"workflow": index}`. With a planner
+    it is the plan of that workflow's instruction, and `options={"instruction": text}` plays the
+    plan of any other text. Clock and cost are 0. The rules `preference_spread`, `price_spread`,
+    `min_workers` and `shuffle_workers` draw reward weights, prices, the workers that are there, and
+    their order anew for each episode.
 
     ## Episode End
     Terminated when all subtasks succeeded; when one failed (`on_failure="abort"`) or nothing is
@@ -100,6 +115,10 @@ running calls, expected time left |
     - `dataset`: Dataset, or the folder of an imported one; None = the built-in simulated data.
     - `split`: "train", "validation" or "test" of that folder or of the built-in data; None = train.
       A Dataset is taken as it is, and an error beside a split.
+    - `planner`: a Planner (see `orchestai_env.planning`). It plans all instructions of the data set
+      when the environment is made, and its workflows are played instead of the annotated ones.
+      Outcomes must be simulated: recorded ones belong to annotated subtasks. Embeddings are those
+      of the plans; where one plan has none, the observation has no such key. None = no planner.
     - `reward_weights`: RewardWeights, a mapping of its fields, or the path of a YAML profile.
     - `observation`: keys of the observation to keep; None = all that the data can fill.
     - `render_mode`: "ansi" (text), "rgb_array" (uint8 (600, 960, 3)) or "human" (a window that
@@ -118,6 +137,8 @@ running calls, expected time left |
 a reset |
     | `is_success` | at the end | whether the workflow succeeded |
     | `episode_result` | at the end | ExecutionResult: what each subtask did, took and cost |
+    | `plan` | with a planner, after a reset and at the end | `planner`: name of the one that made \
+the plan; `confidence`, 0..1; `fallback_reason`: why it was not the first planner, or None |
 
     ## Random Numbers
     `reset(seed=s)` starts a sequence of episodes over: the same seed gives the same ones, whatever
@@ -146,6 +167,7 @@ a reset |
         dataset: Dataset | str | Path | None = None,
         *,
         split: str | None = None,
+        planner: Planner | None = None,
         reward_weights: RewardWeights | Mapping[str, Any] | str | Path | None = None,
         observation: Sequence[str] | None = None,
         render_mode: str | None = None,
@@ -155,27 +177,21 @@ a reset |
 
         Raises:
             ConfigError: an argument is unknown or out of range; the message names it.
-            OrchestAIError: the data set cannot be read.
+            OrchestAIError: the data set cannot be read, or an instruction not be planned.
         """
         self._renderer = Renderer(render_mode)
         self.render_mode = render_mode
-        self.dataset = resolve_dataset(dataset, split)
+        annotated = resolve_dataset(dataset, split)
         self.reward_weights = resolve_weights(reward_weights)
         self.rules = resolve_rules(rules)
+        self._planner = planner
+        self.dataset, self._plans = resolve_plans(annotated, planner, observation)
         self.observation_layout = ObservationLayout.of(self.dataset, observation)
         self.observation_space = self.observation_layout.space
         self.action_space = gym.spaces.Discrete(len(self.dataset.pool))
-        self._episodes = Episodes(
-            self.dataset,
-            n=1,
-            rules=self.rules,
-            weights=self.reward_weights,
-            layout=self.observation_layout,
-        )
         self._num_workers = len(self.dataset.pool)
-        self._buffers = BufferPool(functools.partial(single_buffer, self.observation_layout))
-        self._is_seeded = self._is_running = False
-        self._bind()
+        self._is_seeded = False
+        self._play(self.dataset, self._plans)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -184,23 +200,26 @@ a reset |
 
         Args:
             seed: restarts the random numbers; the same seed gives the same episodes.
-            options: {"workflow": index into the data set} or None.
+            options: {"workflow": index into the data set}, with a planner also {"instruction":
+                text}, or None.
         Raises:
             ConfigError: no seed, an unknown option, or a workflow out of range.
+            PlanningError: the instruction cannot be planned; the last episode stays as it is.
         """
+        seed = checked_seed(seed)
+        workflow = self._choose(options)
         if seed is not None or not self._is_seeded:
-            super().reset(seed=checked_seed(seed))
+            super().reset(seed=seed)
             self._episodes.seed_row(0, self.np_random)
             self._is_seeded = True
-        workflows = None if options is None else workflow_option(options, 1)
         self._buffer = self._buffers.take()
-        workflow = None if workflows is None else int(workflows[0])
         self._episodes.reset_one(workflow, self._buffer)
         self._is_running = True
         if self.render_mode is not None:
             self._renderer.begin(self._episodes)
         info = self._info()
         info["reward_terms"] = dict.fromkeys(REWARD_TERMS, 0.0)  # the state has the last step's
+        self._add_plan(info)
         return self._observe(), info
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -228,6 +247,7 @@ a reset |
         info = self._info()
         info["is_success"] = bool(self._episodes.summary[0, 0])
         info["episode_result"] = self._episodes.result(0)
+        self._add_plan(info)
         return self._observe(), reward, ended == TERMINATED, ended != TERMINATED, info
 
     def render(self) -> Any:
@@ -287,6 +307,51 @@ a reset |
         """Reads the rows of the new arrays."""
         self.__dict__.update(state)
         self._bind()
+
+    def _choose(self, options: dict[str, Any] | None) -> int | None:
+        """Chooses what the next episode plays; returns its workflow, None where it is drawn."""
+        instruction = None if self._planner is None else instruction_option(options)
+        if instruction is not None:
+            self._plan(instruction)
+            return None
+        workflows = None if options is None else workflow_option(options, 1)
+        if self._episodes.dataset is not self.dataset:
+            self._continue_with(self.dataset, self._plans)
+        return None if workflows is None else int(workflows[0])
+
+    def _plan(self, instruction: str) -> None:
+        """Makes the plan of an instruction the only workflow to play."""
+        assert self._planner is not None
+        planned, plans = planned_dataset(self.dataset, self._planner, [instruction])
+        keys = self.observation_layout.space.spaces
+        check_same_embeddings(planned, self._planner, keys, self.dataset)
+        self._continue_with(planned, summaries(plans))
+
+    def _continue_with(self, dataset: Dataset, plans: PlanSummaries | None) -> None:
+        """Plays other workflows from now on; the random numbers go on where they are."""
+        row = self._episodes.state.episode[0]
+        self._play(dataset, plans)
+        self._episodes.state.episode[0, [KEY, NUMBER]] = row[[KEY, NUMBER]]
+
+    def _play(self, dataset: Dataset, plans: PlanSummaries | None) -> None:
+        """Plays the workflows of a data set; a reset starts the first episode."""
+        self._episodes = Episodes(
+            dataset,
+            n=1,
+            rules=self.rules,
+            weights=self.reward_weights,
+            layout=self.observation_layout,
+        )
+        self._played_plans = plans
+        self._buffers = BufferPool(functools.partial(single_buffer, self.observation_layout))
+        self._is_running = False
+        self._bind()
+
+    def _add_plan(self, info: dict[str, Any]) -> None:
+        """Says in `info`, where there is a planner, whose plan the episode plays."""
+        if self._played_plans is not None:
+            workflow = self._episodes.state.episode.item(0, WORKFLOW)
+            info["plan"] = self._played_plans[workflow].copy()
 
     def _bind(self) -> None:
         """Notes the rows that every step reads."""

@@ -8,6 +8,7 @@
     ├── DataError (ValueError)               a line or table of a data file is malformed
     │   └── SplitLeakError                   one query is in two splits
     ├── MissingFileError (FileNotFoundError) a file or folder is not there
+    ├── PlanningError (RuntimeError)         a planner cannot plan, or its plan is no good
     ├── MaskedActionError (ValueError)       a forbidden worker under on_masked_action="error"
     ├── CheckpointError (ValueError)         a checkpoint is broken or of another shape
     └── MissingPackageError (gymnasium's DependencyNotInstalled)  an optional package is not there
@@ -57,6 +58,10 @@ class SplitLeakError(DataError):
 
 class MissingFileError(OrchestAIError, FileNotFoundError):
     """A file or folder is not there."""
+
+
+class PlanningError(OrchestAIError, RuntimeError):
+    """A planner cannot plan an instruction, or its plan breaks what plans promise."""
 
 
 class MaskedActionError(OrchestAIError, ValueError):

@@ -18,6 +18,7 @@ from orchestai_env.arguments import (
     as_array,
     checked_seeds,
     resolve_dataset,
+    resolve_plans,
     resolve_rules,
     resolve_weights,
     workflow_option,
@@ -28,6 +29,7 @@ from orchestai_env.env import Obs
 from orchestai_env.episodes import Episodes
 from orchestai_env.errors import ConfigError, shown
 from orchestai_env.observation import ObservationLayout
+from orchestai_env.planning.planner import Planner
 from orchestai_env.reward import RewardWeights
 from orchestai_env.state import SUMMARY
 
@@ -40,7 +42,9 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
     `gym.make_vec("OrchestAI-v0", num_envs=n, vectorization_mode="vector_entry_point")` makes it. It
     does not render. Row i seeded with s gives the episodes of a single environment seeded with
     s + i; `reset` also takes one seed, and one workflow, per row. Arrays have a first axis of rows.
-    A row that ends restarts in the same step (`AutoresetMode.SAME_STEP`).
+    A row that ends restarts in the same step (`AutoresetMode.SAME_STEP`). With a planner it plays
+    the plans of the data set's instructions; `info` does not say whose they are, and other
+    instructions need a single environment.
 
     | info key | when | content |
     |---|---|---|
@@ -66,6 +70,7 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
         dataset: Dataset | str | Path | None = None,
         *,
         split: str | None = None,
+        planner: Planner | None = None,
         reward_weights: RewardWeights | Mapping[str, Any] | str | Path | None = None,
         observation: Sequence[str] | None = None,
         render_mode: str | None = None,
@@ -75,15 +80,16 @@ class OrchestAIVectorEnv(VectorEnv[Obs, npt.NDArray[np.int64], npt.NDArray[Any]]
 
         Raises:
             ConfigError: an argument is unknown or out of range; the message names it.
-            OrchestAIError: the data set cannot be read.
+            OrchestAIError: the data set cannot be read, or an instruction not be planned.
         """
         if render_mode is not None:
             raise ConfigError(f"render_mode: expected None, got {render_mode!r}")
         self.render_mode = render_mode
         self.num_envs = num_envs = _checked_num_envs(num_envs)
-        self.dataset = resolve_dataset(dataset, split)
+        annotated = resolve_dataset(dataset, split)
         self.reward_weights = resolve_weights(reward_weights)
         self.rules = resolve_rules(rules)
+        self.dataset, _ = resolve_plans(annotated, planner, observation)
         self.observation_layout = ObservationLayout.of(self.dataset, observation)
         self.single_observation_space = self.observation_layout.space
         self.single_action_space = gym.spaces.Discrete(len(self.dataset.pool))

@@ -37,6 +37,8 @@ class WorkflowTable:
     """int32 (K, N)."""
     children: Int32Array
     """int32 (K, N, C); indexes > the subtask's own, C the largest number of children (>= 1)."""
+    instruction_texts: tuple[str, ...] | None = None
+    """K instructions, for planners; None where outcomes are recorded."""
 
     def __len__(self) -> int:
         """Returns the number of workflows."""
@@ -142,7 +144,7 @@ class WorkflowTable:
                     query[k, i] = _query_row(subtask.query_id, query_index, place)
             links.extend(workflow.links)
             owner.extend([k] * len(workflow.links))
-        return cls.from_links(
+        table = cls.from_links(
             task_types=tuple(task_types),
             num_subtasks=np.array([len(w.subtasks) for w in workflows], np.int32),
             task_type=task_type,
@@ -150,15 +152,21 @@ class WorkflowTable:
             links=np.array(links, np.int32).reshape(-1, 2),
             link_owner=np.array(owner, np.int32),
         )
+        if query_index is not None:  # a planner cannot plan what has to replay queries
+            return table
+        texts = tuple(workflow.instruction for workflow in workflows)
+        return dataclasses.replace(table, instruction_texts=texts)
 
     def take(self, workflows: npt.NDArray[np.int64]) -> Self:
         """Returns the table of these workflows, by index, in this order."""
-        arrays = {
+        parts = {
             field.name: getattr(self, field.name)[workflows]
             for field in dataclasses.fields(self)
-            if field.name != "task_types"
+            if field.name not in ("task_types", "instruction_texts")
         }
-        return dataclasses.replace(self, **arrays)
+        if self.instruction_texts is not None:
+            parts["instruction_texts"] = tuple(self.instruction_texts[k] for k in workflows)
+        return dataclasses.replace(self, **parts)
 
     def links(self, k: int) -> tuple[tuple[int, int], ...]:
         """Returns the links (i, j) of workflow k, sorted."""

@@ -21,6 +21,7 @@ from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules
 from orchestai_env.state import SUMMARY
 from orchestai_env.vector_env import OrchestAIVectorEnv
+from tests.orchestai_env.planning.planners import ChainPlanner
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "environment.md"
@@ -83,19 +84,24 @@ def test_page_names_every_column_and_every_key() -> None:
     assert set(KEYS) <= set(rows)
 
 
+@pytest.mark.parametrize("planner", [None, ChainPlanner()], ids=["annotated", "planned"])
 @pytest.mark.parametrize("kind", [OrchestAIEnv, OrchestAIMOEnv])
-def test_info_has_the_keys_that_the_docstring_names(maker: Any, kind: type[OrchestAIEnv]) -> None:
+def test_info_has_the_keys_that_the_docstring_names(
+    maker: Any, kind: type[OrchestAIEnv], planner: ChainPlanner | None
+) -> None:
     table = maker.sections_of(OrchestAIEnv)["Info Keys"]
     always = set(re.findall(r"^\| `(\w+)` \| always", table, flags=re.MULTILINE))
-    env = kind(builtin_dataset("validation", num_workflows=5))
+    planned = set(re.findall(r"^\| `(\w+)` \| with a planner", table, flags=re.MULTILINE))
+    env = kind(builtin_dataset("validation", num_workflows=5), planner=planner)
     _, info = env.reset(seed=0)
-    assert set(info) == always
+    assert set(info) == (always if planner is None else always | planned)
+    info.pop("plan", None)
     done = False
     while not done:
         assert set(info) == always
         _, _, terminated, truncated, info = env.step(0)
         done = terminated or truncated
-    assert set(info) == set(first_cells(table))
+    assert set(info) | (planned if planner is None else set()) == set(first_cells(table))
 
 
 def test_reward_terms_are_0_after_a_reset() -> None:

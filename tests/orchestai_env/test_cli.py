@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def test_run_command_turns_an_interrupt_into_code_130(capsys: pytest.CaptureFixt
         run_command(command)
     assert caught.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_run_command_says_what_an_interrupted_command_has_saved(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command() -> None:
+        raise KeyboardInterrupt("interrupted; saved at epoch 3")
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(command)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted; saved at epoch 3\n"
+
+
+def test_run_command_turns_an_error_of_the_system_into_one_line(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    def command(arguments: list[str]) -> None:
+        (tmp_path / "gone" / "file").write_text("text")
+
+    assert "No such file or directory: '" in refused(command)
 
 
 def test_run_command_lets_our_own_mistakes_through() -> None:

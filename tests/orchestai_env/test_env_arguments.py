@@ -87,6 +87,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"observation": MANY_LINES}, r"observation key array\("),
     ({"observation": ["workers"] * 2}, r"observation key 'workers': expected once, got it twice"),
     ({"observation": ["subtask"]}, r"'subtask': the data set has no stored embeddings; .*leave"),
+    ({"planner": "nearest"}, r"^planner: expected an object with name, .*, got 'nearest'$"),
     ({"max_attempts": 0}, r"^OrchestAI: max_attempts: .*greater than or equal to 1; got 0$"),
     ({"max_attempts": 1001}, r"max_attempts: .*less than or equal to 1000; got 1001$"),
     ({"max_attempts": 2.5}, r"max_attempts: .*valid integer; got 2\.5$"),

@@ -45,6 +45,7 @@ def test_every_error_is_ours_and_prints_its_message_as_given(kind: type[OrchestA
         (SplitLeakError, DataError),
         (MissingFileError, FileNotFoundError),
         (errors.MaskedActionError, ValueError),
+        (errors.PlanningError, RuntimeError),
         (errors.CheckpointError, ValueError),
         (errors.MissingPackageError, DependencyNotInstalled),
     ],

@@ -104,6 +104,22 @@ def test_take_selects_by_index_in_the_order_given() -> None:
     assert taken.task_types == TYPES
 
 
+def test_instructions_go_along_with_their_workflows() -> None:
+    flows = [workflow("a", "mc"), dataclasses.replace(workflow("b", "c"), instruction="Undo it.")]
+    texts = tuple(flow.instruction for flow in flows)
+    table = table_of(*flows)
+
+    assert table.instruction_texts == texts
+    assert table.take(np.array([1, 1, 0])).instruction_texts == (texts[1], texts[1], texts[0])
+
+
+def test_table_of_recorded_queries_keeps_no_instructions() -> None:
+    table = table_of(workflow("a", "m", queries="p"), query_index={"p": 0})
+
+    assert table.instruction_texts is None
+    assert table.take(np.array([0])).instruction_texts is None
+
+
 WRONG: list[tuple[list[Workflow], dict[str, Any], str]] = [
     ([], {}, "expected at least one workflow, got none"),
     ([workflow("a", "mmmmm")], {}, "'a': 5 subtasks, but max_subtasks is 4; raise it or split"),

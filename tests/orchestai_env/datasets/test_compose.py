@@ -40,8 +40,9 @@ def compose(seed: int = 0, **changes: Any) -> WorkflowTable:
 
 def assert_tables_equal(first: WorkflowTable, second: WorkflowTable) -> None:
     assert first.task_types == second.task_types
+    assert first.instruction_texts == second.instruction_texts
     for name in vars(first):
-        if name != "task_types":
+        if name not in ("task_types", "instruction_texts"):
             a, b = getattr(first, name), getattr(second, name)
             assert a.dtype == b.dtype == np.int32, name
             np.testing.assert_array_equal(a, b, err_msg=name)
