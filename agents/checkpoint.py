@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Callable
@@ -28,14 +29,35 @@ PHASE1_KEYS = (
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file aside and renames it, so that the old one stays until the new one is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a file aside and renames it, so that the old one stays until the new one is whole.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder cannot be written.
+    """
     partial = path.with_name(f".partial-{path.name}")
     try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}); what was there before is "
+            "intact; free space or check the rights of the folder, then run again"
+        ) from None
+
+
+def save_checkpoint(path: Path, data: dict[str, Any]) -> None:
+    """Writes plain values and tensors for `torch.load(path, weights_only=True)`.
+
+    Raises:
+        CheckpointError: the file cannot be written; the old one is intact.
+    """
+    buffer = io.BytesIO()  # torch tells a full disk as a RuntimeError of its own words
+    torch.save(data, buffer)
+    write_whole(path, lambda partial: partial.write_bytes(buffer.getvalue()))
 
 
 def check_resume(last: Path, *, resume: bool) -> None:
@@ -61,6 +83,21 @@ def vocabulary(dataset: Dataset) -> dict[str, list[str]]:
     return {"workers": list(dataset.pool.names), "task_types": list(dataset.task_types)}
 
 
+def read_torch(path: Path) -> Any:
+    """Reads what torch.save wrote: tensors and plain values only, onto the CPU.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CheckpointError: the file is broken, or holds other objects.
+    """
+    _check_exists(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken or foreign file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+
+
 def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     """Reads a phase-1 checkpoint.
 
@@ -71,12 +108,7 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
         MissingFileError: there is no such file.
         CheckpointError: the file is broken, no phase-1 checkpoint, or of another vocabulary.
     """
-    _check_exists(path)
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken or foreign file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from None
+    data = read_torch(path)
     missing = set(PHASE1_KEYS) - set(data) if isinstance(data, dict) else set(PHASE1_KEYS)
     if missing:
         raise CheckpointError(

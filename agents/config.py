@@ -28,11 +28,40 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class PlannerSettings(Section):
-    """What plans the workflows; the data set's annotated plans, for now."""
+class PlannerNetworkSettings(Section):
+    """The network that plans, and what it looks up."""
 
+    encoder: str = "all-MiniLM-L6-v2"
+    """Transformers encoder, by name or folder; this one comes with a package."""
+    max_tokens: Count = 512
+    """Tokens of an instruction that are read; the rest is cut off, which is logged."""
+    fine_tune: bool = False
+    """Train the encoder along; without it the encoder's outputs are computed once."""
+    hidden: Count = 128
+    """Width of the decoder, a multiple of num_heads."""
+    num_layers: Count = 2
+    num_heads: Count = 4
+    dropout: Share = 0.2
+    num_neighbours: Annotated[int, pydantic.Field(ge=0)] = 8
+    """Most similar training plans that are read along and may be taken over; 0 = none."""
+    max_spans: Annotated[int, pydantic.Field(ge=0)] = 24
+    """Parts of an instruction that may be a subtask's text."""
+    learning_rate: Positive | None = None
+    """null = that of phase1_supervised."""
+    encoder_learning_rate: Positive = 2.0e-5
+    """Of the encoder, with fine_tune."""
+    balance_types: bool = False
+    """Draw every task type alike often in training."""
+
+
+class PlannerSettings(Section):
+    """What plans the workflows."""
+
+    kind: Literal["annotated", "learned"] = "annotated"
+    """annotated: workflows come with the data; learned: phase 1 trains a planner as well."""
     max_subtasks: Count = 20
-    """Padded number of subtasks; longer workflows are refused."""
+    """Padded number of subtasks; longer workflows are refused, plans are cut there."""
+    network: PlannerNetworkSettings = PlannerNetworkSettings()
 
 
 class SystemSettings(Section):
@@ -61,18 +90,26 @@ class Phase1Settings(Section):
     learning_rate: Positive = 1.0e-4
     num_epochs: Count = 50
     lambda_dag: NonNegative = 0.3
-    """Weight of the DAG term in the loss of a learned planner; cloning has no such term."""
+    """Weight of the DAG term in the loss of a learned planner."""
     train_data_size: Count = 300
     """Base workflows of the built-in training data."""
     synthetic_augmentations: Annotated[int, pydantic.Field(ge=0)] = 1000
     """Variants of them that are added."""
     expert_workflows: Count = 4000
     """Most training workflows that the expert plays."""
+    expert: Literal["hindsight", "lookahead"] = "lookahead"
+    """Who labels: hindsight knows the outcome of every call and values each by itself; lookahead
+    knows the odds only, and what comes after a call."""
+    lookahead_samples: Count = 64
+    """Sampled futures that lookahead tries each worker in; time grows in proportion."""
+    dagger_rounds: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Times that the cloned policy plays and the expert labels what it meets, each followed by up
+    to num_epochs more on all decisions so far; 0 = plain cloning."""
     random_share: Share = 0.3
     """Share of the expert's roll-out steps that take a random worker, so that states after a
     failure are seen; labels are always the expert's."""
-    label_temperature: Positive = 1.0
-    """Targets are softmax(hindsight utility / this), in units of reward; small = one-hot."""
+    label_temperature: Positive = 0.3
+    """Targets are softmax(the expert's values / this), in units of reward; small = one-hot."""
     entropy_coef: NonNegative = 0.01
     """Bonus for the entropy of the cloned policy, so that PPO can still explore."""
     max_grad_norm: Positive = 1.0

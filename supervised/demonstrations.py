@@ -1,16 +1,20 @@
-"""Demonstrations: states that an expert meets in training workflows, and what it would do there."""
+"""Demonstrations: states that are met in training workflows, and what an expert would do there."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from agents.agent import Setting
+from agents.agent import Agent, Obs, Setting
 from agents.evaluate import KEYS, start_episodes
-from orchestai_env.oracle import hindsight_utility, peek
-from orchestai_env.state import ONGOING
+from orchestai_env.errors import ConfigError
+from orchestai_env.state import CURRENT, NONE, ONGOING
+from supervised.experts import Expert
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,43 +40,95 @@ class Demonstrations:
             workflow=self.workflow[rows],
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Demonstrations]) -> Self:
+        """Returns the decisions of all parts, of which there is at least one."""
+        return cls(
+            observation={
+                key: np.concatenate([part.observation[key] for part in parts])
+                for key in parts[0].observation
+            },
+            target=np.concatenate([part.target for part in parts]),
+            workflow=np.concatenate([part.workflow for part in parts]),
+        )
+
+
+class Player(Protocol):
+    """Chooses the steps by which states are met."""
+
+    def actions(self, observation: Obs, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Returns int64 (m,) workers for m states with the expert's values (m, W) [reward]."""
+
+
+class ExpertPlayer:
+    """Takes the expert's best worker, and now and then a random one.
+
+    So states after a failure are seen, which the expert alone would rarely meet.
+    """
+
+    def __init__(self, random_share: float, seed: int) -> None:
+        """Takes the share of steps, 0..1, that a random allowed worker makes."""
+        self._random_share, self._rng = random_share, np.random.default_rng(seed)
+
+    def actions(self, observation: Obs, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Returns the steps."""
+        noise = np.where(np.isfinite(values), self._rng.random(values.shape), -1.0)
+        explore = self._rng.random(len(values)) < self._random_share
+        chosen: npt.NDArray[np.int64] = np.where(explore, noise.argmax(1), values.argmax(1))
+        return chosen
+
+
+class PolicyPlayer:
+    """Plays a policy with its own randomness, so that the states are those that it will meet."""
+
+    def __init__(self, policy: Agent, seed: int) -> None:
+        """Takes the policy, and seeds torch's random numbers, which it draws from."""
+        self._policy = policy
+        torch.manual_seed(seed)
+
+    def actions(self, observation: Obs, values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Returns the steps."""
+        chosen, _ = self._policy.predict(observation, deterministic=False)
+        return np.asarray(chosen, np.int64)
+
 
 def collect_demonstrations(
-    setting: Setting, *, seed: int, random_share: float, temperature: float
+    setting: Setting, expert: Expert, player: Player, *, seed: int, temperature: float
 ) -> Demonstrations:
-    """Plays every workflow once and labels each decision by per-call hindsight.
+    """Plays every workflow once and labels each decision by the expert.
 
-    The expert is the best worker in hindsight, `oracle.hindsight_utility`. Some steps take a random
-    allowed worker instead, so that states after a failure are seen; their labels are the expert's
-    all the same. Targets are softmax(utility / temperature): where several workers would do about
-    as well, the target says so, and the cloned policy keeps its entropy.
+    Targets are softmax(value / temperature): where several workers would do about as well, the
+    target says so, and the cloned policy keeps its entropy. States that leave nothing to decide
+    (no worker is allowed from the start) are left out.
 
     Args:
         setting: training workflows, rules and weights.
-        seed: of the random steps and of simulated outcomes.
-        random_share: 0..1, share of steps that take a random worker.
+        expert: labels the states.
+        player: decides which states are met.
+        seed: of simulated outcomes.
         temperature: > 0, in units of reward.
+    Raises:
+        ConfigError: no workflow leaves anything to decide.
     """
-    rng = np.random.default_rng(seed)
     episodes = start_episodes(setting, seed=seed)
-    weights = setting.weights.as_array()
-    parts: list[tuple[dict[str, npt.NDArray[np.generic]], npt.NDArray[np.float32]]] = []
-    owners = []
+    parts = []
     rows = np.flatnonzero(episodes.ended == ONGOING)
     while len(rows):
-        utility = hindsight_utility(peek(episodes, rows), weights)
+        values = expert.values(episodes, rows)
         observation = {key: getattr(episodes.out, key)[rows] for key in KEYS}
-        parts.append((observation, soft_targets(utility, temperature)))
-        owners.append(rows)
-        noise = np.where(np.isfinite(utility), rng.random(utility.shape), -1.0)
-        explore = rng.random(len(rows)) < random_share
-        episodes.step(np.where(explore, noise.argmax(1), utility.argmax(1)), rows)
+        met = Demonstrations(
+            observation=observation, target=soft_targets(values, temperature), workflow=rows
+        )
+        parts.append(met.take(episodes.state.episode[rows, CURRENT] != NONE))
+        episodes.step(player.actions(observation, values), rows)
         rows = rows[episodes.ended[rows] == ONGOING]
-    return Demonstrations(
-        observation={key: np.concatenate([obs[key] for obs, _ in parts]) for key in KEYS},
-        target=np.concatenate([target for _, target in parts]),
-        workflow=np.concatenate(owners),
-    )
+    data = Demonstrations.concatenate(parts)
+    if not len(data):
+        raise ConfigError(
+            f"system: none of {episodes.n} training workflows has a worker that is allowed at its "
+            "start; raise cost_budget_usd or name other workers"
+        )
+    return data
 
 
 def soft_targets(utility: npt.NDArray[np.float64], temperature: float) -> npt.NDArray[np.float32]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from agents.checkpoint import (
     load_policy_state,
     read_phase1,
     read_policy_weights,
+    save_checkpoint,
     vocabulary,
     write_whole,
 )
@@ -167,3 +170,32 @@ def test_write_whole_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> No
 
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the full disk; the write fails half-way."""
+    path = tmp_path / "last.pth"
+    save_checkpoint(path, {"weights": torch.zeros(10)})
+    script = f"""
+import resource, signal, torch
+from pathlib import Path
+from agents.checkpoint import save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+save_checkpoint(Path({str(path)!r}), {{"weights": torch.zeros(100_000)}})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    last = done.stderr.splitlines()[-1]
+    assert "last.pth: cannot be written (File too large); what was there before is intact" in last
+    assert torch.equal(torch.load(path, weights_only=True)["weights"], torch.zeros(10))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+
+    with pytest.raises(CheckpointError, match=r"last\.pth: cannot be written \(File exists\)"):
+        save_checkpoint(tmp_path / "run" / "last.pth", {})
