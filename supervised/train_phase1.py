@@ -1,199 +1,201 @@
-"""Command: phase 1, cloning of expert decisions by the policy that phase 2 fine-tunes."""
+"""Command: phase 1, supervised training of the networks that phase 2 and the planner start from."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from gymnasium import spaces
-from rich.progress import track
-from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3.common.utils import set_random_seed
+from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.checkpoint import check_resume, load_policy_state, read_phase1, vocabulary, write_whole
+from agents.checkpoint import check_resume, read_phase1, save_checkpoint, vocabulary
 from agents.config import ExperimentSettings, load_experiment
-from agents.evaluate import KEYS, evaluate
+from agents.evaluate import evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
-from agents.policy import WorkerScoringPolicy
+from agents.registry import load_cloned_policy
+from agents.tracking import wandb_run
 from orchestai_env.cli import run_command
-from orchestai_env.errors import ConfigError
-from orchestai_env.observation import ObservationLayout
-from supervised.behaviour_cloning import CloningLoss, CloningTrainer
-from supervised.demonstrations import Demonstrations, collect_demonstrations
+from orchestai_env.errors import CheckpointError
+from supervised.fit import Fit, Losses, Weights
+from supervised.planner_checkpoint import PLANNER_KEY, check_planner_words, planner_state
+from supervised.planner_data import planner_data
+from supervised.planner_model import PlannerModel
+from supervised.planner_training import planner_fit
+from supervised.policy_fit import policy_fit
+from supervised.workflow_files import holds_plans
 
 BEST, LAST, RESULT = "phase1_best.pth", "phase1_last.pth", "result.json"
+PLANNER, POLICY = "planner", "policy"
 _EVALUATION_WORKFLOWS = 2000
 
 
-@dataclasses.dataclass
-class _Progress:
-    """Where training stands; saved with the last checkpoint, so that resuming is exact."""
-
-    epoch: int = 0
-    best_loss: float = float("inf")
-    epochs_without_gain: int = 0
-
-
-def train_phase1(experiment: Experiment, *, resume: bool, progress_bar: bool) -> dict[str, Any]:
-    """Clones the expert; keeps the best and the last checkpoint.
+def train_phase1(
+    experiment: Experiment,
+    *,
+    resume: bool,
+    progress_bar: bool,
+    use_wandb: bool = False,
+    plans: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Trains every learner until it is done; keeps the best and the last checkpoint.
 
     Args:
         experiment: settings, data and run folder.
         resume: continue from the run folder's last checkpoint; a run cut in two equals one run.
         progress_bar: show one.
+        use_wandb: copy the TensorBoard log to Weights & Biases.
+        plans: files that a learned planner is taught with; without them it learns the workflows
+            of the experiment.
     Returns:
         What the run folder's result.json holds.
     Raises:
-        OrchestAIError: data, checkpoint or settings are wrong.
+        OrchestAIError: data, checkpoint or settings are wrong, or a loss is not finite.
+        KeyboardInterrupt: Ctrl-C; the message says what was saved.
     """
     last = experiment.output_dir / LAST
     check_resume(last, resume=resume)
     experiment.prepare_output()
-    set_random_seed(experiment.seed)
-    train, held_out = _demonstrations(experiment)
-    policy = _new_policy(experiment)
-    run = _Run(experiment, policy)
-    if resume:
-        run.restore(last)
-    last_epoch = run.progress.epoch if run.is_done else run.settings.num_epochs
-    epochs = range(run.progress.epoch, last_epoch)
-    with contextlib.closing(SummaryWriter(str(experiment.output_dir / "tensorboard"))) as writer:
-        for epoch in track(epochs, description="cloning", disable=not progress_bar):
-            run.epoch(train, held_out, epoch, writer)
-            if run.is_done:
-                break
-    return _finish(experiment, policy, run.progress)
+    with contextlib.ExitStack() as stack:
+        if use_wandb:
+            config = experiment.config.model_dump(mode="json")
+            stack.enter_context(wandb_run(experiment.output_dir, config))
+        fits = _new_fits(experiment, plans)
+        if resume:
+            _restore(last, fits)
+        logs = str(experiment.output_dir / "tensorboard")
+        writer = stack.enter_context(contextlib.closing(SummaryWriter(logs)))
+        progress = stack.enter_context(Progress(disable=not progress_bar))
+        try:
+            _train(experiment, fits, writer, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_interrupted(last)) from None
+    return _finish(experiment, fits)
 
 
-def _demonstrations(experiment: Experiment) -> tuple[Demonstrations, Demonstrations]:
-    """Plays the expert, and splits its decisions by workflow."""
-    settings = experiment.config.training.phase1_supervised
-    setting = experiment.setting("train", settings.expert_workflows)
-    data = collect_demonstrations(
-        setting,
-        seed=experiment.seed,
-        random_share=settings.random_share,
-        temperature=settings.label_temperature,
-    )
-    rng = np.random.default_rng(experiment.seed)
-    held = rng.random(len(setting.dataset.workflows)) < settings.validation_share
-    rows = held[data.workflow]
-    if rows.all() or not rows.any():
-        raise ConfigError(
-            f"training.phase1_supervised.validation_share {settings.validation_share}: leaves no "
-            f"workflow on one side of {len(held)}; use more workflows or another share"
+def _new_fits(experiment: Experiment, plans: Sequence[Path]) -> dict[str, Fit]:
+    """Returns what phase 1 trains, by the names of the log and the checkpoints."""
+    fits: dict[str, Fit] = {}
+    if experiment.config.planner.kind == "learned":
+        train, held_out = planner_data(experiment, plans)
+        fits[PLANNER] = planner_fit(
+            train, held_out, experiment.config, seed=experiment.seed, device=experiment.device
         )
-    return data.take(~rows), data.take(rows)
+    return fits | {POLICY: policy_fit(experiment)}
 
 
-def _new_policy(experiment: Experiment) -> WorkerScoringPolicy:
-    dataset = experiment.dataset("train")
-    policy = WorkerScoringPolicy(
-        ObservationLayout.of(dataset, KEYS).space,
-        spaces.Discrete(len(dataset.pool)),
-        lambda _: experiment.config.training.phase1_supervised.learning_rate,
-        **experiment.config.training.policy.model_dump(),
-    )
-    return policy.to(experiment.device)
+def _train(
+    experiment: Experiment, fits: Mapping[str, Fit], writer: SummaryWriter, progress: Progress
+) -> None:
+    """Trains epoch by epoch, each learner until it is done, and saves after every epoch."""
+    bars = {
+        name: progress.add_task(name, total=fit.settings.max_epochs, completed=fit.epoch)
+        for name, fit in fits.items()
+    }
+    while running := {name: fit for name, fit in fits.items() if not fit.is_done}:
+        for name, fit in running.items():
+            _log(writer, name, fit.run_epoch(), fit.epoch - 1)
+            progress.advance(bars[name])
+        if any(fit.best.epoch == fit.epoch for fit in running.values()):
+            _save(experiment, fits, BEST)
+        _save(experiment, fits, LAST)
 
 
-class _Run:
-    """One cloning run: trainer, schedule, checkpoints."""
+def _log(writer: SummaryWriter, name: str, losses: Mapping[str, Losses], epoch: int) -> None:
+    for side, parts in losses.items():
+        for part, value in parts.items():
+            writer.add_scalar(f"{name}/{side}/{part}", value, epoch)
 
-    def __init__(self, experiment: Experiment, policy: WorkerScoringPolicy) -> None:
-        self.settings = experiment.config.training.phase1_supervised
-        self._dir = experiment.output_dir
-        self._config = experiment.config.model_dump(mode="json")
-        self._config["vocabulary"] = vocabulary(experiment.dataset("train"))
-        self._policy_kwargs = experiment.config.training.policy.model_dump()
-        self._policy = policy
-        self.trainer = CloningTrainer(
-            policy,
-            learning_rate=self.settings.learning_rate,
-            batch_size=self.settings.batch_size,
-            entropy_coef=self.settings.entropy_coef,
-            max_grad_norm=self.settings.max_grad_norm,
-            seed=experiment.seed,
+
+def _save(experiment: Experiment, fits: Mapping[str, Fit], name: str) -> None:
+    """Writes a checkpoint of all learners; only the last one can be resumed.
+
+    In both, `epoch` is the highest of its weights, `val_loss` the sum of their validation totals
+    (one by one in `val_losses`), and the optimizers' states are those of the last epoch.
+    """
+    is_best = name == BEST
+    weights: dict[str, Weights] = {}
+    epochs, val_losses = {}, {}
+    for key, fit in fits.items():
+        weights[key] = fit.best.weights if is_best else fit.weights()
+        epochs[key] = fit.best.epoch if is_best else fit.epoch
+        val_losses[key] = fit.best.losses["total"] if is_best else fit.val_loss
+    data = {
+        "epoch": max(epochs.values()),
+        "epochs": epochs,
+        "model_state_dict": weights.get(PLANNER, {}),
+        "optimizer_state_dict": {
+            key: fit.learner.optimizer.state_dict() for key, fit in fits.items()
+        },
+        "val_loss": sum(val_losses.values()),
+        "val_losses": val_losses,
+        "config": experiment.config.model_dump(mode="json")
+        | {"vocabulary": vocabulary(experiment.dataset("train"))},
+        "policy_state_dict": weights[POLICY],
+        "policy_kwargs": experiment.config.training.policy.model_dump(),
+    }
+    if PLANNER in fits:
+        data[PLANNER_KEY] = planner_state(_planner_of(fits))
+    if not is_best:
+        data["fits"] = {key: fit.state_dict() for key, fit in fits.items()}
+    save_checkpoint(experiment.output_dir / name, data)
+
+
+def _restore(path: Path, fits: Mapping[str, Fit]) -> None:
+    """Takes all learners up where the run's last checkpoint left them.
+
+    Raises:
+        CheckpointError: the file is broken, or of other learners or networks.
+    """
+    data = read_phase1(path)
+    states = data.get("fits", {})
+    if set(states) != set(fits):
+        raise CheckpointError(
+            f"{path}: expected the learners {sorted(fits)}, got {sorted(states)}; resume with the "
+            "settings that it was made with, or name another --output_dir"
         )
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.trainer.optimizer, factor=0.5, patience=max(1, self.settings.patience // 2)
-        )
-        self.progress = _Progress()
-
-    def epoch(
-        self, train: Demonstrations, held: Demonstrations, epoch: int, writer: SummaryWriter
-    ) -> None:
-        """Trains one epoch and saves."""
-        losses = {
-            "train": self.trainer.train_epoch(train, epoch),
-            "val": self.trainer.measure(held),
-        }
-        _log(writer, losses, epoch)
-        val_loss = losses["val"].total
-        self.schedule.step(val_loss)
-        improved = val_loss < self.progress.best_loss
-        self.progress.epoch = epoch + 1
-        self.progress.epochs_without_gain = 0 if improved else self.progress.epochs_without_gain + 1
-        self.progress.best_loss = min(val_loss, self.progress.best_loss)
-        if improved:
-            self._save(BEST, val_loss)
-        self._save(LAST, val_loss)
-
-    @property
-    def is_done(self) -> bool:
-        """Tells whether the validation loss has not fallen for `patience` epochs."""
-        return self.progress.epochs_without_gain >= self.settings.patience
-
-    def restore(self, path: Path) -> None:
-        """Takes up a run where its last checkpoint left it."""
-        data = read_phase1(path)
-        load_policy_state(self._policy, data["policy_state_dict"], path)
-        self.trainer.optimizer.load_state_dict(data["optimizer_state_dict"])
-        self.schedule.load_state_dict(data["schedule"])
-        self.progress = _Progress(**data["progress"])
-
-    def _save(self, name: str, val_loss: float) -> None:
-        weights = self._policy.state_dict()
-        data = {
-            "epoch": self.progress.epoch,
-            "model_state_dict": weights,  # what phase 1 trains is, so far, the policy alone
-            "optimizer_state_dict": self.trainer.optimizer.state_dict(),
-            "val_loss": val_loss,
-            "config": self._config,
-            "policy_state_dict": weights,
-            "policy_kwargs": self._policy_kwargs,
-            "schedule": self.schedule.state_dict(),
-            "progress": dataclasses.asdict(self.progress),
-        }
-        write_whole(self._dir / name, lambda path: torch.save(data, path))
+    if PLANNER in fits:
+        check_planner_words(path, data, _planner_of(fits).vocabulary)
+    for name, fit in fits.items():
+        try:
+            fit.load_state_dict(states[name])
+        except (RuntimeError, ValueError) as error:  # torch's words for other shapes
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{path}: its {name} is another network ({reason}); resume with the settings that "
+                "it was made with"
+            ) from None
 
 
-def _log(writer: SummaryWriter, losses: dict[str, CloningLoss], epoch: int) -> None:
-    for side, loss in losses.items():
-        for part, value in dataclasses.asdict(loss).items():
-            writer.add_scalar(f"{side}/{part}", value, epoch)
+def _planner_of(fits: Mapping[str, Fit]) -> PlannerModel:
+    model = fits[PLANNER].learner.module
+    assert isinstance(model, PlannerModel)
+    return model
 
 
-def _finish(
-    experiment: Experiment, policy: MaskableActorCriticPolicy, progress: _Progress
-) -> dict[str, Any]:
+def _interrupted(last: Path) -> str:
+    if not last.is_file():
+        return "interrupted before the first epoch ended; nothing was saved"
+    return f"interrupted; {last} holds all finished epochs, --resume goes on from there"
+
+
+def _finish(experiment: Experiment, fits: Mapping[str, Fit]) -> dict[str, Any]:
     """Measures the best policy in the environment and writes result.json."""
-    path = experiment.output_dir / BEST
-    load_policy_state(policy, read_phase1(path)["policy_state_dict"], path)
-    result: dict[str, Any] = {"epochs": progress.epoch, "val_loss": progress.best_loss}
+    result: dict[str, Any] = {
+        "epochs": max(fit.epoch for fit in fits.values()),
+        "val_loss": sum(fit.best.losses["total"] for fit in fits.values()),
+        "learners": {
+            name: {"epochs": fit.epoch, "best_epoch": fit.best.epoch, "best": fit.best.losses}
+            for name, fit in fits.items()
+        },
+    }
     for split in ("train", "validation"):
-        found = evaluate(
-            policy, experiment.setting(split, _EVALUATION_WORKFLOWS), seed=experiment.seed
-        )
-        result[split] = found.summary()
+        setting = experiment.setting(split, _EVALUATION_WORKFLOWS)
+        policy = load_cloned_policy(experiment.output_dir / BEST, setting).to(experiment.device)
+        result[split] = evaluate(policy, setting, seed=experiment.seed).summary()
     (experiment.output_dir / RESULT).write_text(json.dumps(result, indent=1) + "\n")
     return result
 
@@ -204,20 +206,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help="most epochs; num_epochs of the settings")
     parser.add_argument("--batch_size", type=int, help="decisions per batch")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output_dir")
+    parser.add_argument(
+        "--wandb", action="store_true", help="copy the curves to Weights & Biases (extra: wandb)"
+    )
     args = parser.parse_args(argv)
-    experiment = read_experiment(args, _settings(args))
-    result = train_phase1(experiment, resume=args.resume, progress_bar=not args.quiet)
+    plans = _plan_files(args)
+    experiment = read_experiment(args, _settings(args, learns_plans=bool(plans)))
+    result = train_phase1(
+        experiment,
+        resume=args.resume,
+        progress_bar=not args.quiet,
+        use_wandb=args.wandb,
+        plans=plans,
+    )
+    policy = result["learners"][POLICY]["best"]
     print(
         f"phase 1: {result['epochs']} epochs on {experiment.device}; validation loss "
-        f"{result['val_loss']:.3f}, return {result['validation']['return_mean']:.3f} "
-        f"(training {result['train']['return_mean']:.3f}); {experiment.output_dir / BEST}"
+        f"{result['val_loss']:.3f}, entropy of the policy {policy['entropy']:.2f} nats, return "
+        f"{result['validation']['return_mean']:.3f} (training "
+        f"{result['train']['return_mean']:.3f}); {experiment.output_dir / BEST}"
     )
 
 
-def _settings(args: argparse.Namespace) -> ExperimentSettings:
+def _plan_files(args: argparse.Namespace) -> list[Path]:
+    """Takes --data for plans where it is no imported data set; the policy then learns on others."""
+    data: Path | None = args.data
+    if data is None or not (data.is_file() or holds_plans(data)):
+        return []
+    args.data = None
+    return [data]
+
+
+def _settings(args: argparse.Namespace, *, learns_plans: bool) -> ExperimentSettings:
     given = {"num_epochs": args.epochs, "batch_size": args.batch_size}
     changed = {key: value for key, value in given.items() if value is not None}
-    return with_overrides(load_experiment(args.config), "phase1_supervised", changed)
+    config = with_overrides(load_experiment(args.config), "phase1_supervised", changed)
+    if not learns_plans:
+        return config
+    planner = config.planner.model_copy(update={"kind": "learned"})
+    return config.model_copy(update={"planner": planner})
 
 
 if __name__ == "__main__":
