@@ -52,13 +52,17 @@ class PlannerNetworkSettings(Section):
     """Of the encoder, with fine_tune."""
     balance_types: bool = False
     """Draw every task type alike often in training."""
+    shuffle_subtasks: bool = False
+    """Teach the subtasks of a workflow in random order; for a planner that is to link given
+    subtasks (LearnedPlanner.link_probabilities), whose order says nothing."""
 
 
 class PlannerSettings(Section):
     """What plans the workflows."""
 
-    kind: Literal["annotated", "learned"] = "annotated"
-    """annotated: workflows come with the data; learned: phase 1 trains a planner as well."""
+    kind: Literal["annotated", "learned"] = "learned"
+    """learned: phase 1 trains a planner as well; annotated: it does not. Agents are trained and
+    compared on annotated workflows either way."""
     max_subtasks: Count = 20
     """Padded number of subtasks; longer workflows are refused, plans are cut there."""
     network: PlannerNetworkSettings = PlannerNetworkSettings()

@@ -129,7 +129,12 @@ def experiment_parser(prog: str, description: str | None) -> argparse.ArgumentPa
     parser = argparse.ArgumentParser(prog=f"python -m {prog}", description=description)
     add = parser.add_argument
     add("--config", type=Path, default=Path("configs/default.yaml"), help="settings (YAML)")
-    add("--data", type=Path, help="folder of an imported data set; built-in data without it")
+    add(
+        "--data",
+        type=Path,
+        help="folder of an imported data set (for phase 1 also plans to learn planning from: a file "
+        "or a folder); built-in data without it",
+    )
     add("--output_dir", type=Path, required=True, help="run folder: checkpoints, logs, results")
     add("--profile", help="reward profile of the settings; the weights of phase2_rl without it")
     add("--seed", type=int, help="seed of this run; that of the settings without it")

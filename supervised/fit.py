@@ -54,15 +54,18 @@ class FitSettings:
     max_epochs: int
     """>= 1."""
     patience: int
-    """>= 1; epochs without a lower validation loss before training stops. The learning rate is
+    """>= 1; epochs without a better `monitor` before training stops. The learning rate is
     halved after half as many."""
     seed: int
     """Of torch's random numbers, such as dropout, anew in each epoch."""
+    monitor: str = "total"
+    """What has to fall on the validation part: it decides on the learning rate, the end of training
+    and the best weights."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The weights of the lowest validation loss so far."""
+    """The best weights so far, by the validation part."""
 
     epoch: int
     """Epochs that they were trained for."""
@@ -130,8 +133,9 @@ class Fit:
         """Moves schedule, patience and best weights on by one epoch."""
         self.epoch += 1
         self.val_loss = val["total"]
-        self._schedule.step(self.val_loss)
-        if self._best is not None and self.val_loss >= self._best.losses["total"]:
+        value = val[self.settings.monitor]
+        self._schedule.step(value)
+        if self._best is not None and value >= self._best.losses[self.settings.monitor]:
             self._epochs_without_gain += 1
             return
         self._epochs_without_gain = 0

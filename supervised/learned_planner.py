@@ -15,6 +15,7 @@ from supervised.planner_checkpoint import load_planner
 from supervised.planner_inputs import collate_requests
 from supervised.planner_model import PlannerModel
 from supervised.planner_search import NUM_SAMPLES, find_plans
+from supervised.text_encoder import MemoEncoder
 
 
 class LearnedPlanner:
@@ -43,9 +44,13 @@ class LearnedPlanner:
         task_types: Sequence[str] | None = None,
         workers: Sequence[str] | None = None,
         device: str = "cpu",
+        encoder: MemoEncoder | None = None,
     ) -> Self:
         """Reads a checkpoint of phase 1; arguments and errors are those of `load_planner`."""
-        return cls(load_planner(Path(path), task_types=task_types, workers=workers, device=device))
+        model = load_planner(
+            Path(path), task_types=task_types, workers=workers, device=device, encoder=encoder
+        )
+        return cls(model)
 
     def plan(self, instructions: Sequence[str]) -> list[Plan]:
         """Returns one plan per instruction: a valid DAG of 1..max_subtasks subtasks."""

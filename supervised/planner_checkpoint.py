@@ -12,7 +12,7 @@ from orchestai_env.errors import CheckpointError
 from supervised.plan_library import PlanLibrary
 from supervised.planner_inputs import RequestReader
 from supervised.planner_model import PlannerModel, PlannerShape
-from supervised.text_encoder import TextEncoder
+from supervised.text_encoder import MemoEncoder, TextEncoder
 from supervised.workflow_dataset import PlanVocabulary
 
 PLANNER_KEY = "planner"
@@ -42,6 +42,7 @@ def load_planner(
     task_types: Sequence[str] | None = None,
     workers: Sequence[str] | None = None,
     device: str = "cpu",
+    encoder: MemoEncoder | None = None,
 ) -> PlannerModel:
     """Reads a planner.
 
@@ -50,6 +51,7 @@ def load_planner(
         task_types: refuses a planner of other task types.
         workers: refuses a planner of other workers.
         device: torch device.
+        encoder: that of the planner, where it is loaded already.
     Raises:
         MissingFileError: there is no such file.
         CheckpointError: the file is broken, holds no planner, or one of another vocabulary.
@@ -63,19 +65,24 @@ def load_planner(
             "planner.kind: learned"
         )
     _check_words(path, state, {"task_types": task_types, "workers": workers})
-    model = build_planner(
-        TextEncoder.load(state["encoder"]["name"], max_tokens=state["encoder"]["max_tokens"]),
-        state,
-    )
+    needed = state["encoder"]
+    if encoder is not None and (encoder.name, encoder.max_tokens) != tuple(needed.values()):
+        raise CheckpointError(
+            f"{path}: expected the encoder {needed['name']!r} of {needed['max_tokens']} tokens, "
+            f"got {encoder.name!r} of {encoder.max_tokens}"
+        )
     try:
+        model = build_planner(encoder or TextEncoder.load(**needed), state)
         model.load_state_dict(data["model_state_dict"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: its weights do not fit its settings ({reason})") from None
+    except (KeyError, RuntimeError, TypeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CheckpointError(
+            f"{path}: its planner cannot be built ({reason}); train it anew with this version"
+        ) from None
     return model.to(device).eval()
 
 
-def build_planner(encoder: TextEncoder, state: Mapping[str, Any]) -> PlannerModel:
+def build_planner(encoder: TextEncoder | MemoEncoder, state: Mapping[str, Any]) -> PlannerModel:
     """Builds the network that `planner_state` describes, with new weights."""
     reader = RequestReader(
         encoder,

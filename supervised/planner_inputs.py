@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from supervised.plan_library import PlanLibrary
 from supervised.request_spans import request_spans
-from supervised.text_encoder import TextEncoder
+from supervised.text_encoder import MemoEncoder, TextEncoder
 
 MAX_PLACES = 32
 """Places in a neighbour's plan, spans and ranks from this one on share one embedding."""
@@ -72,7 +72,12 @@ class RequestReader:
     """Encodes instructions, and looks up similar plans."""
 
     def __init__(
-        self, encoder: TextEncoder, library: PlanLibrary, *, num_neighbours: int, max_spans: int
+        self,
+        encoder: TextEncoder | MemoEncoder,
+        library: PlanLibrary,
+        *,
+        num_neighbours: int,
+        max_spans: int,
     ) -> None:
         """Takes the encoder, which stays as it is, and the training plans."""
         self.encoder, self.library = encoder, library

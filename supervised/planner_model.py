@@ -13,7 +13,6 @@ Source of the parts: A. Vaswani et al., "Attention is all you need" (2017); retr
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import math
@@ -33,6 +32,7 @@ from supervised.planner_inputs import (
     collate_requests,
 )
 from supervised.planner_layers import DecoderLayer, PlanEncoder
+from supervised.text_encoder import TextEncoder
 from supervised.workflow_dataset import PlanVocabulary
 
 Outputs = dict[str, Any]
@@ -68,13 +68,16 @@ class PlannerModel(nn.Module):
             reader: encodes instructions and looks up similar plans; not trained.
             vocabulary: of the outputs.
             shape: sizes.
-            fine_tune: the tokens of an instruction come from a copy of the encoder that is trained
+            fine_tune: the tokens of an instruction come from an encoder of its own that is trained
                 along; texts, spans and similarity stay those of the reader.
         """
         super().__init__()
         self.reader, self.vocabulary, self.shape = reader, vocabulary, shape
         size, hidden = reader.library.text_embeddings.shape[1], shape.hidden
-        self.encoder = copy.deepcopy(reader.encoder) if fine_tune else None
+        encoder = reader.encoder
+        self.encoder = (
+            TextEncoder.load(encoder.name, max_tokens=encoder.max_tokens) if fine_tune else None
+        )
         self.first = nn.Parameter(0.1 * torch.randn(hidden))
         self.previous = nn.Linear(size, hidden)
         self.place = nn.Embedding(shape.max_subtasks + 1, hidden)
@@ -196,17 +199,21 @@ class PlannerModel(nn.Module):
         n, size = self.shape.max_subtasks, texts.shape[1]
         is_there = torch.arange(n, device=texts.device) < num_subtasks[:, None]
         plan = self.plan_encoder(states[:, :size], texts, is_there[:, :size])
+        # Behind its end a plan must not show how long the others of the batch are.
+        plan = torch.where(is_there[:, :size, None], plan, 0.0)
         plan = nn.functional.pad(plan, (0, 0, 0, n - size))
         edges = self._edge_logits(plan)
         pairs = is_there[:, :, None] & is_there[:, None]
         stop = self.stop(states)[..., 0][:, :n]
+        stop = nn.functional.pad(stop, (0, n - stop.shape[1]))
+        is_asked = torch.arange(n, device=texts.device) <= num_subtasks[:, None]
         worker = plan.new_zeros(*plan.shape[:2], 0) if self.worker is None else self.worker(plan)
         return {
             "subtask_embeddings": plan,
             "task_types": self.task_type(plan),
             "model_selections": worker,
             "workflow_graph": {"edge_logits": edges, "adjacency": edges.sigmoid() * pairs},
-            "stop_logits": nn.functional.pad(stop, (0, n - stop.shape[1])),
+            "stop_logits": torch.where(is_asked, stop, 0.0),
         }
 
     def _edge_logits(self, plan: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from supervised.fit import Fit, FitSettings, Losses
 from supervised.plan_library import PlanLibrary
 from supervised.planner_checkpoint import PLANNER_KEY, planner_state
 from supervised.planner_inputs import RequestReader
-from supervised.planner_learner import PlannerLearner, PlannerLearnerSettings
+from supervised.planner_learner import MISSED, PlannerLearner, PlannerLearnerSettings
 from supervised.planner_model import PlannerModel, PlannerShape
-from supervised.text_encoder import TextEncoder
+from supervised.text_encoder import MemoEncoder, TextEncoder
 from supervised.workflow_dataset import WorkflowDataset
 
 History = list[dict[str, Losses]]
@@ -29,6 +29,7 @@ def planner_fit(
     *,
     seed: int,
     device: str,
+    encoder: MemoEncoder | None = None,
 ) -> Fit:
     """Makes a planner that is to learn from annotated workflows.
 
@@ -38,14 +39,15 @@ def planner_fit(
         config: its sections planner and training.
         seed: of the weights and the order of the data.
         device: torch device.
+        encoder: the one of the settings, where several trainings share what it has encoded.
     Raises:
         ConfigError: the encoder cannot be loaded.
     """
     network, how = config.planner.network, config.training.phase1_supervised
-    encoder = TextEncoder.load(network.encoder, max_tokens=network.max_tokens).to(device)
+    texts = encoder or TextEncoder.load(network.encoder, max_tokens=network.max_tokens).to(device)
     reader = RequestReader(
-        encoder,
-        PlanLibrary.of(train, encoder),
+        texts,
+        PlanLibrary.of(train, texts),
         num_neighbours=network.num_neighbours,
         max_spans=network.max_spans,
     )
@@ -69,10 +71,14 @@ def planner_fit(
             lambda_dag=how.lambda_dag,
             max_grad_norm=how.max_grad_norm,
             balance=network.balance_types,
+            shuffle_subtasks=network.shuffle_subtasks,
             seed=seed,
         ),
     )
-    return Fit(learner, FitSettings(max_epochs=how.num_epochs, patience=how.patience, seed=seed))
+    settings = FitSettings(
+        max_epochs=how.num_epochs, patience=how.patience, seed=seed, monitor=MISSED
+    )
+    return Fit(learner, settings)
 
 
 def train_planner(
@@ -83,6 +89,7 @@ def train_planner(
     seed: int,
     device: str,
     path: Path,
+    encoder: MemoEncoder | None = None,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> History:
     """Trains a planner alone and writes its best weights.
@@ -94,9 +101,10 @@ def train_planner(
         seed: likewise.
         device: likewise.
         path: checkpoint to write.
+        encoder: likewise.
         on_epoch: called with the number of finished epochs.
     """
-    fit = planner_fit(train, held_out, config, seed=seed, device=device)
+    fit = planner_fit(train, held_out, config, seed=seed, device=device, encoder=encoder)
     history: History = []
     while not fit.is_done:
         history.append(fit.run_epoch())

@@ -289,3 +289,39 @@ def _unreadable(name: str, error: Exception) -> str:
             f"or {DEFAULT_ENCODER}, which is installed"
         )
     return f"encoder {name!r}: cannot be loaded ({what}); {cure}"
+
+
+class MemoEncoder:
+    """A frozen encoder that encodes each text once, for whoever asks for the same texts again."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """Wraps the encoder that does the work; its weights must not change from now on."""
+        self._encoder = encoder
+        self._embeddings: dict[str, npt.NDArray[np.float32]] = {}
+        self._states: dict[str, Tensor] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the encoder."""
+        return self._encoder.name
+
+    @property
+    def max_tokens(self) -> int:
+        """Longer texts are cut."""
+        return self._encoder.max_tokens
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Returns float32 (n, D), rows of length 1; n >= 1."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
+        if new:
+            self._embeddings |= dict(zip(new, self._encoder.embed(new), strict=True))
+        return np.stack([self._embeddings[text] for text in texts])
+
+    def encode(self, texts: Sequence[str]) -> tuple[list[Tensor], npt.NDArray[np.float32]]:
+        """Returns token states, n float16 (L, D), and embeddings, float32 (n, D); n >= 1."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._states]
+        if new:
+            states, embeddings = self._encoder.encode(new)
+            self._states |= dict(zip(new, states, strict=True))
+            self._embeddings |= dict(zip(new, embeddings, strict=True))
+        return [self._states[text] for text in texts], self.embed(texts)

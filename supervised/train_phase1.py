@@ -23,6 +23,7 @@ from orchestai_env.errors import CheckpointError
 from supervised.fit import Fit, Losses, Weights
 from supervised.planner_checkpoint import PLANNER_KEY, check_planner_words, planner_state
 from supervised.planner_data import planner_data
+from supervised.planner_learner import MISSED
 from supervised.planner_model import PlannerModel
 from supervised.planner_training import planner_fit
 from supervised.policy_fit import policy_fit
@@ -219,10 +220,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         use_wandb=args.wandb,
         plans=plans,
     )
-    policy = result["learners"][POLICY]["best"]
+    planner, policy = (result["learners"].get(name) for name in (PLANNER, POLICY))
+    if planner is not None:
+        print(
+            f"planner: best after {planner['best_epoch']} of {planner['epochs']} epochs; it misses "
+            f"{planner['best'][MISSED]:.0%} of held-out texts and links that it is led to"
+        )
     print(
         f"phase 1: {result['epochs']} epochs on {experiment.device}; validation loss "
-        f"{result['val_loss']:.3f}, entropy of the policy {policy['entropy']:.2f} nats, return "
+        f"{result['val_loss']:.3f}, entropy of the policy {policy['best']['entropy']:.2f} nats, return "
         f"{result['validation']['return_mean']:.3f} (training "
         f"{result['train']['return_mean']:.3f}); {experiment.output_dir / BEST}"
     )

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from orchestai_env.datasets.folder import DESCRIPTION
+from orchestai_env.datasets.folder import DESCRIPTION, QUERIES
 from orchestai_env.errors import DataError, MissingFileError, OrchestAIError, shown
 from orchestai_env.workflow import Workflow, open_text
 from supervised.plan_records import plan_of_example, plan_of_log_entry
@@ -31,7 +31,7 @@ _SPACE = re.compile(r"\s*")
 
 def holds_plans(path: Path) -> bool:
     """Tells a folder of plans from the folder of an imported data set, or from none."""
-    if not path.is_dir() or (path / DESCRIPTION).is_file():
+    if not path.is_dir() or any((path / name).exists() for name in (DESCRIPTION, QUERIES)):
         return False
     return any(file.name.endswith(SUFFIXES) for file in path.iterdir())
 

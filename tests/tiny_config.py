@@ -16,7 +16,7 @@ BALANCED = {
     "shaping_weight": 0.1,
 }
 TINY: dict[str, Any] = {
-    "planner": {"max_subtasks": 6},
+    "planner": {"kind": "annotated", "max_subtasks": 6},
     "system": {"device": "cpu"},
     "training": {
         "policy": {"hidden": 8},

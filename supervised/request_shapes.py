@@ -1,0 +1,301 @@
+"""Command: compare classifiers of the shape of plan (single, chain, dag) that a request needs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+from sklearn.base import clone
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix, f1_score
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+from agents.checkpoint import write_whole
+from agents.experiment import check_output_dir, choose_device
+from orchestai_env.cli import run_command
+from orchestai_env.datasets.annexes import read_embeddings
+from orchestai_env.datasets.folder import EMBEDDINGS
+from orchestai_env.datasets.splits import SPLITS, normalised
+from orchestai_env.errors import DataError, shown, unknown_name
+from orchestai_env.workflow import read_json_lines
+from supervised.compare_predictors import SUMMARY, seed_count
+from supervised.embeddings import embed_texts
+from supervised.near_duplicates import duplicate_groups
+from supervised.plan_splits import plan_split_of
+from supervised.predict_success import PACKAGES
+from supervised.shape_classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
+from supervised.success_scores import bootstrap
+
+SHAPES = ("single", "chain", "dag")
+"""One subtask; subtasks in a row; a graph that is neither. Labels are places in this tuple."""
+CONFUSION = "confusion.png"
+MIN_TRAINING = 50
+"""Least number of training requests, that of the neighbours that may be asked."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Requests:
+    """n requests, each with the shape of its plan and its side."""
+
+    texts: tuple[str, ...]
+    domain: IntArray
+    """int64 (n,), number of the field that a request is from; not known in production."""
+    shape: IntArray
+    """int64 (n,), place in SHAPES."""
+    group: IntArray
+    """int64 (n,), equal for near-duplicates."""
+    split: npt.NDArray[np.str_]
+    """(n,) of SPLITS, by the rules of `plan_splits.split_rows`: a group is on one side."""
+
+    def rows(self, split: str) -> npt.NDArray[np.bool_]:
+        """Returns bool (n,): which requests are on a side."""
+        return np.asarray(self.split == split)
+
+
+def read_requests(path: Path) -> Requests:
+    """Reads requests with the shapes of their plans, and splits them.
+
+    Args:
+        path: JSONL(.gz) of {instruction, shape, domain}; other keys are left alone.
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: a line is malformed; a split is empty; training requests are fewer than
+            MIN_TRAINING, or all of one shape.
+    """
+    lines = [_checked(data, f"{path}:{number}") for number, data in read_json_lines(path)]
+    if not lines:
+        raise DataError(f"{path}: expected at least one request, got none; check the file")
+    texts = [normalised(line["instruction"]) for line in lines]
+    group = duplicate_groups(texts)
+    spokesman: dict[int, str] = {}
+    for number, text in zip(group.tolist(), texts, strict=True):
+        spokesman[number] = min(text, spokesman.get(number, text))
+    side = {number: plan_split_of(text) for number, text in spokesman.items()}
+    requests = Requests(
+        texts=tuple(line["instruction"] for line in lines),
+        domain=np.unique([line["domain"] for line in lines], return_inverse=True)[1],
+        shape=np.array([SHAPES.index(line["shape"]) for line in lines]),
+        group=group,
+        split=np.array([side[number] for number in group.tolist()]),
+    )
+    sizes = {split: int(requests.rows(split).sum()) for split in SPLITS}
+    if sizes["train"] < MIN_TRAINING or not all(sizes.values()):
+        raise DataError(
+            f"{path}: expected {MIN_TRAINING} training requests or more and some in every split, "
+            f"got {sizes}; a request's text decides its split, so add requests"
+        )
+    found = np.unique(requests.shape[requests.rows("train")])
+    if len(found) < 2:
+        raise DataError(
+            f"{path}: expected training requests of two shapes or more, got {SHAPES[found[0]]!r} "
+            "alone; there is nothing to tell apart, add requests of another shape"
+        )
+    return requests
+
+
+def _checked(data: Any, where: str) -> dict[str, str]:
+    if not isinstance(data, dict):
+        raise DataError(f"{where}: expected {{instruction, shape, domain}}, got {shown(data)}")
+    for key in ("instruction", "shape", "domain"):
+        value = data.get(key)
+        if not (isinstance(value, str) and value.strip()):
+            got = shown(value) if key in data else "no such key"
+            raise DataError(f"{where}: {key}: expected a text, got {got}; repair or remove it")
+    if data["shape"] not in SHAPES:
+        raise DataError(f"{where}: {unknown_name('shape', data['shape'], SHAPES)}")
+    return data
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A candidate with the setting that did best on validation requests."""
+
+    setting: Any
+    """A classifier of scikit-learn."""
+    predicted: IntArray
+    """int64 (seeds, n), place in SHAPES."""
+    hits: npt.NDArray[np.float64]
+    """float64 (seeds, n); 1 where that is the true shape, else 0."""
+
+
+def compare_shapes(data: Path, output_dir: Path, *, num_seeds: int, device: str) -> Any:
+    """Fits all candidates on training requests and writes summary.json and confusion.png.
+
+    Args:
+        data: file of requests.
+        output_dir: made if missing; embeddings are kept there for the next run.
+        num_seeds: seeds 0, 1, ... of the classifiers.
+        device: torch device of the encoder.
+    Returns:
+        What summary.json holds.
+    Raises:
+        OrchestAIError: the file is missing or malformed, or has too few requests.
+    """
+    check_output_dir(output_dir)
+    requests = read_requests(data)
+    embeddings = _embeddings(requests.texts, output_dir / EMBEDDINGS, device)
+    features = request_features(requests.texts, requests.domain, embeddings, requests.rows("train"))
+    fitted = {
+        name: _fit(requests, features[candidate.features], candidate.settings, num_seeds)
+        for name, candidate in CANDIDATES.items()
+    }
+    summary = _summary(requests, fitted)
+    text = json.dumps(summary, indent=1) + "\n"
+    write_whole(output_dir / SUMMARY, lambda partial: partial.write_text(text))
+    _plot_confusion(output_dir / CONFUSION, summary)
+    return summary
+
+
+def _embeddings(texts: Sequence[str], path: Path, device: str) -> npt.NDArray[np.float32]:
+    """Reads the stored embeddings of these texts, or makes and stores them."""
+    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    stored = read_embeddings(path, hashes)
+    if stored is not None:
+        return stored
+    made = embed_texts(texts, device=device).astype(np.float16)
+    ids = np.array(hashes)
+    write_whole(path, lambda part: np.savez_compressed(part, query_ids=ids, embeddings=made))
+    return made.astype(np.float32)
+
+
+def _fit(requests: Requests, features: Any, settings: Sequence[Any], num_seeds: int) -> Fitted:
+    """Chooses a setting with seed 0, by accuracy on validation requests; then fits every seed."""
+    train, validation = requests.rows("train"), requests.rows("validation")
+
+    def predict(setting: Any, seed: int) -> IntArray:
+        model = clone(setting)
+        if "random_state" in model.get_params():
+            model.set_params(random_state=seed)
+        model.fit(features[train], requests.shape[train])
+        return np.asarray(model.predict(features), np.int64)
+
+    first = [predict(setting, 0) for setting in settings]
+    best = int(np.argmax([(p == requests.shape)[validation].mean() for p in first]))
+    rest = [predict(settings[best], seed) for seed in range(1, num_seeds)]
+    predicted = np.array([first[best], *rest])
+    hits = (predicted == requests.shape).astype(np.float64)
+    return Fitted(setting=settings[best], predicted=predicted, hits=hits)
+
+
+def _summary(requests: Requests, fitted: Mapping[str, Fitted]) -> dict[str, Any]:
+    """Scores the candidates; the choice is by validation requests alone."""
+    scores = {name: _scores(requests, candidate) for name, candidate in fitted.items()}
+    majority, neighbours = fitted[MAJORITY].hits, fitted[NEIGHBOURS].hits
+    labels, test = range(len(SHAPES)), requests.rows("test")
+    return {
+        "chosen": max(scores, key=lambda name: scores[name]["validation"]["accuracy"]),
+        "num_seeds": len(majority),
+        "num_requests": {
+            split: dict(Counter(SHAPES[shape] for shape in requests.shape[requests.rows(split)]))
+            for split in SPLITS
+        },
+        "versions": {name: version(name) for name in PACKAGES},
+        "settings": {name: " ".join(repr(c.setting).split()) for name, c in fitted.items()},
+        "scores": scores,
+        "test": {
+            name: {
+                "accuracy": _interval(requests, candidate.hits),
+                "gain_over_majority": _interval(requests, candidate.hits - majority),
+                "gain_over_neighbours": _interval(requests, candidate.hits - neighbours),
+            }
+            for name, candidate in fitted.items()
+        },
+        "confusion": {
+            name: confusion_matrix(
+                requests.shape[test], candidate.predicted[0, test], labels=labels
+            ).tolist()
+            for name, candidate in fitted.items()
+        },
+    }
+
+
+def _scores(requests: Requests, fitted: Fitted) -> dict[str, dict[str, float]]:
+    """Returns split -> accuracy and macro F1, means over seeds."""
+    result: dict[str, dict[str, float]] = {}
+    for split in SPLITS:
+        rows = requests.rows(split)
+        f1 = [f1_score(requests.shape[rows], p[rows], average="macro") for p in fitted.predicted]
+        accuracy = fitted.hits[:, rows].mean()
+        result[split] = {"accuracy": float(accuracy), "macro_f1": float(np.mean(f1))}
+    return result
+
+
+def _interval(requests: Requests, values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Returns the mean of values (seeds, n) over test requests, with its interval.
+
+    A draw takes groups of near-duplicates with replacement, and one seed; all figures share it.
+    """
+    test = requests.rows("test")
+    _, group = np.unique(requests.group[test], return_inverse=True)
+    size = np.bincount(group)
+    sums = [np.bincount(group, weights=own[test]) for own in values]
+
+    def figure(drawn: IntArray, seed: int) -> float:
+        return float(sums[seed][drawn].sum() / size[drawn].sum())
+
+    return dataclasses.asdict(bootstrap(figure, len(size), len(sums)))
+
+
+def _plot_confusion(path: Path, summary: Mapping[str, Any]) -> None:
+    """Draws which shape is taken for which, as shares of the true shape, by two classifiers."""
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
+    for axes, name in zip(panels, (NEIGHBOURS, summary["chosen"]), strict=True):
+        counts = np.array(summary["confusion"][name])
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        picture = ConfusionMatrixDisplay(shares, display_labels=SHAPES)
+        picture.plot(ax=axes, cmap="Blues", values_format=".0%", colorbar=False)
+        axes.set(title=f"{name}, test", xlabel="predicted shape", ylabel="true shape")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Returns the table that the command prints: accuracies, macro F1 on test, gains on test."""
+    names = ("train", "validation", "test", "macro F1", "gain on majority", "on neighbours")
+    table = Table("classifier", *names)
+    for name, scores in summary["scores"].items():
+        test, *gains = (
+            f"{value['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+            for value in summary["test"][name].values()
+        )
+        seen = [f"{scores[split]['accuracy']:.3f}" for split in ("train", "validation")]
+        chosen = " (chosen)" if name == summary["chosen"] else ""
+        table.add_row(name + chosen, *seen, test, f"{scores['test']['macro_f1']:.3f}", *gains)
+    return table
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line, compares, and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m supervised.request_shapes", description=__doc__
+    )
+    parser.add_argument("--data", type=Path, required=True, help="JSONL(.gz) of requests")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--seeds", type=seed_count, default=3, help="classifiers, anew")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    args = parser.parse_args(argv)
+    summary = compare_shapes(
+        args.data, args.output_dir, num_seeds=args.seeds, device=choose_device(args.device)
+    )
+    Console().print(summary_table(summary))
+    print(f"written: {args.output_dir / SUMMARY}, {CONFUSION}")
+
+
+if __name__ == "__main__":
+    run_command(main)
