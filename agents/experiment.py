@@ -132,8 +132,8 @@ def experiment_parser(prog: str, description: str | None) -> argparse.ArgumentPa
     add(
         "--data",
         type=Path,
-        help="folder of an imported data set (for phase 1 also plans to learn planning from: a file "
-        "or a folder); built-in data without it",
+        help="folder of an imported data set (phase 1 also takes a file or folder of plans, to "
+        "learn planning from); built-in data without it",
     )
     add("--output_dir", type=Path, required=True, help="run folder: checkpoints, logs, results")
     add("--profile", help="reward profile of the settings; the weights of phase2_rl without it")

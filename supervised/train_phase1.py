@@ -228,8 +228,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     print(
         f"phase 1: {result['epochs']} epochs on {experiment.device}; validation loss "
-        f"{result['val_loss']:.3f}, entropy of the policy {policy['best']['entropy']:.2f} nats, return "
-        f"{result['validation']['return_mean']:.3f} (training "
+        f"{result['val_loss']:.3f}, entropy of the policy {policy['best']['entropy']:.2f} nats, "
+        f"return {result['validation']['return_mean']:.3f} (training "
         f"{result['train']['return_mean']:.3f}); {experiment.output_dir / BEST}"
     )
 
