@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from orchestai_env.errors import PlanningError
 from orchestai_env.planning import Plan
 from supervised.planner_checkpoint import load_planner
 from supervised.planner_inputs import collate_requests
@@ -75,8 +76,15 @@ class LearnedPlanner:
             texts: of n subtasks, at most max_subtasks, in any order.
         Returns:
             float32 (n, n), 0..1; [i, j] = chance that subtask j depends on i.
+        Raises:
+            PlanningError: there are no texts, or more than max_subtasks.
         """
         model = self.model
+        if not 1 <= len(texts) <= model.shape.max_subtasks:
+            raise PlanningError(
+                f"texts: expected 1..{model.shape.max_subtasks} subtasks, got {len(texts)}; "
+                "train a planner with a larger planner.max_subtasks"
+            )
         requests = model.reader.read([instruction])
         inputs = collate_requests(requests, model.reader.library).to(model.device)
         embeddings = torch.from_numpy(model.reader.encoder.embed(list(texts))).to(model.device)

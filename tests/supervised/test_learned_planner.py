@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from orchestai_env.errors import PlanningError
 from orchestai_env.planning import FallbackPlanner, Planner
 from orchestai_env.planning.planner import checked_plans
 from supervised.learned_planner import LearnedPlanner
@@ -130,6 +131,14 @@ def test_link_probabilities_are_chances_between_the_given_subtasks(
     assert chances.dtype == np.float32
     assert ((chances >= 0) & (chances <= 1)).all()
     np.testing.assert_array_equal(chances, planner.link_probabilities(TEXT, texts))
+
+
+@pytest.mark.parametrize("count", [0, 99])
+def test_too_few_or_many_texts_to_link_are_refused(planner: LearnedPlanner, count: int) -> None:
+    with pytest.raises(
+        PlanningError, match=rf"expected 1\.\.\d+ subtasks, got {count}; train"
+    ):
+        planner.link_probabilities(TEXT, ["draw"] * count)
 
 
 def test_link_probabilities_are_high_where_training_had_links() -> None:
