@@ -18,6 +18,8 @@ from orchestai_env.workers import WorkerPool
 Count = Annotated[int, pydantic.Field(ge=1)]
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, pydantic.Field(gt=0, le=1.0e12)]
+"""A learning rate; the bound only keeps it within what torch can hold."""
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -46,9 +48,9 @@ class PlannerNetworkSettings(Section):
     """Most similar training plans that are read along and may be taken over; 0 = none."""
     max_spans: Annotated[int, pydantic.Field(ge=0)] = 24
     """Parts of an instruction that may be a subtask's text."""
-    learning_rate: Positive | None = None
+    learning_rate: Rate | None = None
     """null = that of phase1_supervised."""
-    encoder_learning_rate: Positive = 2.0e-5
+    encoder_learning_rate: Rate = 2.0e-5
     """Of the encoder, with fine_tune."""
     balance_types: bool = False
     """Draw every task type alike often in training."""
@@ -91,7 +93,7 @@ class Phase1Settings(Section):
     """Supervised pretraining: behaviour cloning of expert decisions."""
 
     batch_size: Count = 32
-    learning_rate: Positive = 1.0e-4
+    learning_rate: Rate = 1.0e-4
     num_epochs: Count = 50
     lambda_dag: NonNegative = 0.3
     """Weight of the DAG term in the loss of a learned planner."""
@@ -127,7 +129,7 @@ class Phase2Settings(Section):
     """PPO fine-tuning in the environment."""
 
     algorithm: Literal["PPO"] = "PPO"
-    learning_rate: Positive = 3.0e-5
+    learning_rate: Rate = 3.0e-5
     num_episodes: Count = 1000
     """Episodes to train for, counted over all environments; see total_timesteps."""
     max_steps_per_episode: Count = 50
