@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +34,25 @@ def split_rows(dataset: WorkflowDataset) -> dict[Split, npt.NDArray[np.int64]]:
     belongs by `plan_split_of`. An instruction without near-duplicates is thus on the same side
     whatever file it came from; one with them is, when the files are split as one data set.
     """
-    texts = [normalised(workflow.instruction) for workflow in dataset.workflows]
+    _, sides = groups_and_sides([workflow.instruction for workflow in dataset.workflows])
+    return {split: np.flatnonzero(sides == split) for split in SPLITS}
+
+
+def groups_and_sides(
+    instructions: Sequence[str],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.str_]]:
+    """Groups near-duplicates and assigns each group to a split, see `split_rows`.
+
+    Returns:
+        int64 (n,) number of each instruction's group, and str (n,) its split.
+    """
+    texts = [normalised(instruction) for instruction in instructions]
     groups = duplicate_groups(texts)
     spokesman: dict[int, str] = {}
     for group, text in zip(groups.tolist(), texts, strict=True):
         spokesman[group] = min(text, spokesman.get(group, text))
     side = {group: plan_split_of(text) for group, text in spokesman.items()}
-    sides = np.array([side[group] for group in groups.tolist()])
-    return {split: np.flatnonzero(sides == split) for split in SPLITS}
+    return groups, np.array([side[group] for group in groups.tolist()])
 
 
 def check_no_leak(splits: Mapping[str, WorkflowDataset]) -> None:

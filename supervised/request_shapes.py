@@ -29,13 +29,12 @@ from agents.experiment import check_output_dir, choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.annexes import read_embeddings
 from orchestai_env.datasets.folder import EMBEDDINGS
-from orchestai_env.datasets.splits import SPLITS, normalised
+from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.errors import DataError, shown, unknown_name
 from orchestai_env.workflow import read_json_lines
 from supervised.compare_predictors import SUMMARY, seed_count
 from supervised.embeddings import embed_texts
-from supervised.near_duplicates import duplicate_groups
-from supervised.plan_splits import plan_split_of
+from supervised.plan_splits import groups_and_sides
 from supervised.predict_success import PACKAGES
 from supervised.shape_classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
 from supervised.success_scores import bootstrap
@@ -81,18 +80,14 @@ def read_requests(path: Path) -> Requests:
     lines = [_checked(data, f"{path}:{number}") for number, data in read_json_lines(path)]
     if not lines:
         raise DataError(f"{path}: expected at least one request, got none; check the file")
-    texts = [normalised(line["instruction"]) for line in lines]
-    group = duplicate_groups(texts)
-    spokesman: dict[int, str] = {}
-    for number, text in zip(group.tolist(), texts, strict=True):
-        spokesman[number] = min(text, spokesman.get(number, text))
-    side = {number: plan_split_of(text) for number, text in spokesman.items()}
+    texts = tuple(line["instruction"] for line in lines)
+    group, split = groups_and_sides(texts)
     requests = Requests(
-        texts=tuple(line["instruction"] for line in lines),
+        texts=texts,
         domain=np.unique([line["domain"] for line in lines], return_inverse=True)[1],
         shape=np.array([SHAPES.index(line["shape"]) for line in lines]),
         group=group,
-        split=np.array([side[number] for number in group.tolist()]),
+        split=split,
     )
     sizes = {split: int(requests.rows(split).sum()) for split in SPLITS}
     if sizes["train"] < MIN_TRAINING or not all(sizes.values()):
@@ -287,11 +282,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="JSONL(.gz) of requests")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--seeds", type=seed_count, default=3, help="classifiers, anew")
+    parser.add_argument("--num_seeds", type=seed_count, default=3, help="classifiers, anew")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     args = parser.parse_args(argv)
     summary = compare_shapes(
-        args.data, args.output_dir, num_seeds=args.seeds, device=choose_device(args.device)
+        args.data, args.output_dir, num_seeds=args.num_seeds, device=choose_device(args.device)
     )
     Console().print(summary_table(summary))
     print(f"written: {args.output_dir / SUMMARY}, {CONFUSION}")

@@ -35,17 +35,6 @@ FLOWS = (
 TRUTH = {workflow.instruction: workflow for workflow in FLOWS}
 
 
-def test_memo_embeds_each_text_once() -> None:
-    inner = WordEncoder()
-    memo = MemoEncoder(cast(Any, inner))
-
-    first, again = memo.embed(["a", "b", "a"]), memo.embed(["b", "c"])
-
-    assert inner.asked == ["a", "b", "c"]
-    np.testing.assert_array_equal(first, WordEncoder().embed(["a", "b", "a"]))
-    np.testing.assert_array_equal(again, WordEncoder().embed(["b", "c"]))
-
-
 def test_planner_that_knows_the_truth_scores_perfectly() -> None:
     planners = [KnowingPlanner(TRUTH, num_right=4), KnowingPlanner(TRUTH, num_right=2)]
 

@@ -77,7 +77,7 @@ def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(data: Path, output: Path, seeds: int = 1) -> Any:
-    command.main(["--data", str(data), "--output_dir", str(output), "--seeds", str(seeds)])
+    command.main(["--data", str(data), "--output_dir", str(output), "--num_seeds", str(seeds)])
     return json.loads((output / "summary.json").read_text())
 
 
@@ -292,7 +292,7 @@ def test_number_of_seeds_below_one_is_refused(
     tmp_path: Path, seeds: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        command.main(["--data", "x", "--output_dir", str(tmp_path), "--seeds", seeds])
+        command.main(["--data", "x", "--output_dir", str(tmp_path), "--num_seeds", seeds])
 
     assert caught.value.code == 2
-    assert "--seeds: expected a whole number, at least 1" in capsys.readouterr().err
+    assert "--num_seeds: expected a whole number, at least 1" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any, cast
 
 import huggingface_hub.constants
 import numpy as np
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from orchestai_env.errors import ConfigError
 from supervised import text_encoder
-from supervised.text_encoder import DEFAULT_ENCODER, TextEncoder, mean_state
+from supervised.text_encoder import DEFAULT_ENCODER, MemoEncoder, TextEncoder, mean_state
+from tests.supervised.planner_problems import WordEncoder
 from tests.supervised.tiny_encoders import (
     DIM,
     POSITIONS,
@@ -295,3 +297,14 @@ def test_tokenizer_without_padding_is_refused(bert: Path) -> None:
 def test_limit_without_room_is_refused(bert: Path, limit: int) -> None:
     with pytest.raises(ConfigError, match=rf"^max_tokens: expected at least 3, got {limit}$"):
         TextEncoder.load(str(bert), max_tokens=limit)
+
+
+def test_memo_embeds_each_text_once() -> None:
+    inner = WordEncoder()
+    memo = MemoEncoder(cast(Any, inner))
+
+    first, again = memo.embed(["a", "b", "a"]), memo.embed(["b", "c"])
+
+    assert inner.asked == ["a", "b", "c"]
+    np.testing.assert_array_equal(first, WordEncoder().embed(["a", "b", "a"]))
+    np.testing.assert_array_equal(again, WordEncoder().embed(["b", "c"]))
