@@ -11,7 +11,8 @@ from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 
 from agents.agent import Agent, Setting
-from agents.baselines import HindsightAgent, LowestFeatureAgent, RandomAgent
+from agents.baselines.bounds import HindsightAgent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
 from agents.checkpoint import load_policy_state, load_ppo, read_phase1
 from agents.evaluate import KEYS
 from agents.phase2_callbacks import BEST

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.baselines import RandomAgent
+from agents.baselines.simple import RandomAgent
 from agents.checkpoint import check_resume, load_policy_state, load_ppo, read_policy_weights
 from agents.config import Phase2Settings, load_experiment
 from agents.evaluate import KEYS, evaluate

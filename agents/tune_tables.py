@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from agents.agent import Setting
-from agents.baselines import FixedTableAgent, TableAgent
+from agents.baselines.tables import FixedTableAgent, TableAgent
 from agents.checkpoint import write_whole
 from agents.evaluate import start_episodes
 from agents.experiment import Experiment, experiment_parser, read_experiment

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from agents import benchmark, train_phase2, tune_tables
+from agents import train_phase2, tune_tables
+from agents.benchmark import __main__ as benchmark
 from supervised import predict_success, train_phase1
 from tests.recorded_source import edit, import_source
 from tests.tiny_config import recorded_config, write_config

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agents import benchmark
+from agents.benchmark import __main__ as benchmark
 from orchestai_env import cli
 from tests.recorded_source import edit, write_source
 from tests.tiny_config import recorded_config, write_config

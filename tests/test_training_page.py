@@ -49,7 +49,10 @@ def commands() -> list[list[str]]:
 
 def options_of(module: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     with pytest.raises(SystemExit):
-        importlib.import_module(module).main(["--help"])
+        found = importlib.import_module(module)
+        if hasattr(found, "__path__"):  # a package is run by its __main__
+            found = importlib.import_module(f"{module}.__main__")
+        found.main(["--help"])
     return set(re.findall(r"--\w+", capsys.readouterr().out))
 
 

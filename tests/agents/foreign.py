@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.agent import Agent, Setting
-from agents.baselines import LowestFeatureAgent, RandomAgent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
 
 NUMBER = 1
 

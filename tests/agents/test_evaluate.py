@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from agents.agent import Setting
-from agents.baselines import LowestFeatureAgent, RandomAgent, TableAgent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
+from agents.baselines.tables import TableAgent
 from agents.evaluate import _obeys_precedence, evaluate
 from orchestai_env.reward import RewardWeights, compute_reward
 from orchestai_env.state import FIRST_START, WORKFLOW

@@ -11,7 +11,7 @@ import torch
 from stable_baselines3 import PPO
 
 from agents.agent import Setting
-from agents.baselines import LowestFeatureAgent, RandomAgent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
 from agents.checkpoint import PHASE1_KEYS, vocabulary
 from agents.evaluate import KEYS, evaluate
 from agents.policy import WorkerScoringPolicy

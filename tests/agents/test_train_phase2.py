@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents import train_phase2 as command
 from agents.agent import Agent
-from agents.baselines import LowestFeatureAgent, RandomAgent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
 from agents.evaluate import evaluate
 from agents.registry import load_ppo_policy
 from agents.train_phase2 import LinearRate

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agents import tune_tables as command
 from agents.agent import Setting
-from agents.baselines import FixedTableAgent, TableAgent
+from agents.baselines.tables import FixedTableAgent, TableAgent
 from agents.evaluate import evaluate
 from agents.tune_tables import (
     TablePlayer,

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from agents.agent import Agent, Setting
-from agents.baselines import FixedTableAgent, HindsightAgent, RandomAgent, TableAgent
+from agents.baselines.bounds import HindsightAgent
+from agents.baselines.simple import RandomAgent
+from agents.baselines.tables import FixedTableAgent, TableAgent
 from agents.config import ExperimentSettings, profile_weights
 from agents.evaluate import evaluate
 from agents.tune_tables import tune_escalation_table, tune_lookup_table

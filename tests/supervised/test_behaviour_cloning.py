@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from agents.agent import Setting
-from agents.baselines import RandomAgent
+from agents.baselines.simple import RandomAgent
 from agents.config import Phase1Settings
 from agents.evaluate import KEYS, evaluate
 from agents.policy import WorkerScoringPolicy

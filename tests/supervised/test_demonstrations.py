@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.agent import Setting
-from agents.baselines import LowestFeatureAgent
+from agents.baselines.simple import LowestFeatureAgent
 from agents.config import Phase1Settings
 from agents.evaluate import evaluate, start_episodes
 from orchestai_env.errors import ConfigError

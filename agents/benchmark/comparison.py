@@ -14,10 +14,7 @@ import torch
 from rich.progress import track
 
 from agents.agent import Agent, Setting
-from agents.config import ExperimentSettings, profile_weights
-from agents.experiment import experiment_dataset
-from agents.registry import BUILDERS, AgentContext, foreign_builder
-from agents.resampling import (
+from agents.benchmark.resampling import (
     Compose,
     Replicates,
     evaluate_seeds,
@@ -25,6 +22,9 @@ from agents.resampling import (
     replicate,
     simulated_composer,
 )
+from agents.config import ExperimentSettings, profile_weights
+from agents.experiment import experiment_dataset
+from agents.registry import BUILDERS, AgentContext, foreign_builder
 from orchestai_env.datasets.folder import load_folder
 
 REFERENCE = "escalation"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.jobs import Job, JobError, run_jobs
+from agents.benchmark.jobs import Job, JobError, run_jobs
 
 SCRIPT = """
 import pathlib, sys, time

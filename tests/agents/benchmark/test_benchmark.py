@@ -18,9 +18,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from agents import benchmark as command
-from agents import comparison, jobs
-from agents.benchmark import Benchmark, quick_settings, run_benchmark, training_jobs
+from agents.benchmark import __main__ as command
+from agents.benchmark import comparison, jobs
+from agents.benchmark.runs import Benchmark, quick_settings, run_benchmark, training_jobs
 from agents.config import load_experiment
 from agents.registry import BUILDERS
 from orchestai_env.errors import ConfigError

@@ -1,8 +1,7 @@
-"""Command: train, tune and compare all agents, on recorded or on built-in simulated data."""
+"""Runs of a benchmark: data, trainings and comparison, each once; finished ones are kept."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
@@ -12,16 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
+from agents.benchmark.comparison import ComparisonPlan, compare
+from agents.benchmark.jobs import Job, run_jobs
+from agents.benchmark.plots import plot_cost_success, plot_learning_curves
+from agents.benchmark.report import console_table, write_report
 from agents.checkpoint import write_whole
-from agents.comparison import ComparisonPlan, compare
-from agents.config import ExperimentSettings, load_experiment, profile_weights, save_resolved
+from agents.config import ExperimentSettings, profile_weights, save_resolved
 from agents.experiment import check_output_dir, seeds_of
-from agents.jobs import Job, run_jobs
-from agents.plots import plot_cost_success, plot_learning_curves
 from agents.registry import PHASE1, PHASE2, SCRATCH, foreign_builder
-from agents.report import console_table, write_report
 from agents.tune_tables import TABLES
-from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.errors import ConfigError
@@ -200,34 +198,3 @@ def quick_settings(config: ExperimentSettings) -> ExperimentSettings:
     main = dict(list(config.benchmark.profiles.items())[:1])
     changes = {"num_seeds": 1, "profiles": main, "replicates": 50}
     return config.model_copy(update={"benchmark": config.benchmark.model_copy(update=changes)})
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parses the command line and runs the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m agents.benchmark", description=__doc__)
-    add = parser.add_argument
-    add("--config", type=Path, required=True, help="settings (YAML)")
-    add("--data", type=Path, help="folder of recorded outcomes, or of an imported data set")
-    add("--output_dir", type=Path, required=True, help="runs and results; finished ones are kept")
-    add("--quick", action="store_true", help="one seed, the main profile, fewer replicates")
-    add(
-        "--agent",
-        action="append",
-        default=[],
-        metavar="NAME=WHERE",
-        help="one more agent: path.zip of an SB3 PPO, or package.module:factory(setting, seed)",
-    )
-    args = parser.parse_args(argv)
-    config = load_experiment(args.config)
-    benchmark = Benchmark(
-        config=quick_settings(config) if args.quick else config,
-        config_path=args.config,
-        output_dir=args.output_dir,
-        foreign=tuple(args.agent),
-    )
-    run_benchmark(benchmark, args.data)
-    print(f"report: {args.output_dir / 'report.md'}, summary: {args.output_dir / 'summary.json'}")
-
-
-if __name__ == "__main__":
-    run_command(main)

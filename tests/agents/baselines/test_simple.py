@@ -11,13 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.agent import Agent, Setting
-from agents.baselines import (
-    FixedTableAgent,
-    HindsightAgent,
-    LowestFeatureAgent,
-    RandomAgent,
-    TableAgent,
-)
+from agents.baselines.bounds import HindsightAgent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
+from agents.baselines.tables import FixedTableAgent, TableAgent
 from agents.evaluate import evaluate
 from tests.agents.problems import (
     builtin_setting,

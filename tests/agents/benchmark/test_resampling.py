@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from agents.agent import Setting
-from agents.baselines import FixedTableAgent, LowestFeatureAgent, RandomAgent
-from agents.evaluate import evaluate
-from agents.resampling import (
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent
+from agents.baselines.tables import FixedTableAgent
+from agents.benchmark.resampling import (
     Replicates,
     evaluate_seeds,
     recorded_composer,
@@ -19,6 +19,7 @@ from agents.resampling import (
     replicate_return,
     simulated_composer,
 )
+from agents.evaluate import evaluate
 from orchestai_env.datasets.folder import RecordedFolder, load_folder
 from orchestai_env.datasets.splits import SPLITS, Split
 from orchestai_env.rules import EpisodeRules

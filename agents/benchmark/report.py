@@ -9,7 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from agents.comparison import REFERENCE
+from agents.benchmark.comparison import REFERENCE
 from agents.config import ExperimentSettings
 
 COLUMNS = (

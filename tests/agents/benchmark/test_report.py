@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from agents.benchmark.plots import plot_cost_success, plot_learning_curves
+from agents.benchmark.report import COLUMNS, agent_rows, console_table, write_report
 from agents.config import ExperimentSettings
 from agents.phase2_callbacks import CURVE_COLUMNS
-from agents.plots import plot_cost_success, plot_learning_curves
-from agents.report import COLUMNS, agent_rows, console_table, write_report
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.workers import WorkerPool, WorkerSpec
 

@@ -1,0 +1,1 @@
+"""Baselines and bounds: agents that need no network."""

@@ -1,0 +1,1 @@
+"""Benchmark: train, tune and compare agents on fixed suites; `python -m agents.benchmark`."""
