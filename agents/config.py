@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
@@ -11,7 +11,7 @@ import yaml
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.reward import RewardWeights
-from orchestai_env.rules import EpisodeRules
+from orchestai_env.rules import EpisodeRules, Spread
 from orchestai_env.settings import load_yaml
 from orchestai_env.workers import WorkerPool
 
@@ -22,6 +22,7 @@ Rate = Annotated[float, pydantic.Field(gt=0, le=1.0e12)]
 """A learning rate; the bound only keeps it within what torch can hold."""
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
+Algorithm = Literal["PPO", "MaskablePPO", "RecurrentPPO", "TRPO", "A2C", "DQN"]
 
 
 class Section(pydantic.BaseModel):
@@ -80,6 +81,12 @@ class SystemSettings(Section):
     """Most that a workflow may spend [USD]; null = no limit."""
     deadline_ms: Positive | None = None
     """Time at which an unfinished workflow fails [ms]; null = none."""
+    price_spread: Spread = 1.0
+    """Costs of each worker in each episode are multiplied by a factor of its own, log-uniform over
+    1/x..x; 1 = list prices."""
+    min_workers: Count | None = None
+    """Fewest workers of an episode: a random number from there to all is there each time; null =
+    all, always."""
     device: Device = "auto"
     """Where networks are trained; auto = a GPU when there is one."""
     num_threads: Count = 1
@@ -123,9 +130,14 @@ class Phase1Settings(Section):
 
 
 class Phase2Settings(Section):
-    """PPO fine-tuning in the environment."""
+    """Fine-tuning in the environment."""
 
-    algorithm: Literal["PPO"] = "PPO"
+    algorithm: Algorithm = "PPO"
+    """PPO anchors to the policy that it starts from, see kl_coef; the others are those of
+    Stable-Baselines3 and sb3-contrib as they are."""
+    algorithm_arguments: dict[str, Any] = {}
+    """More arguments of the algorithm's class, by its own names; they go before the keys below,
+    which it gets as far as it knows them."""
     learning_rate: Rate = 3.0e-5
     num_episodes: Count = 1000
     """Episodes to train for, counted over all environments; see total_timesteps."""
@@ -156,6 +168,18 @@ class Phase2Settings(Section):
     learning_rate_schedule: Literal["constant", "linear"] = "constant"
     normalize_reward: bool = False
     """Divide rewards by the spread of a random agent's returns; the critic learns better then."""
+    critic_warmup: Annotated[int, pydantic.Field(ge=0)] = 0
+    """Roll-outs of the policy started from that only the critic learns from (PPO)."""
+    kl_coef: NonNegative = 0.0
+    """Weight of the KL divergence from the policy started from [nats], at the start (PPO)."""
+    kl_fade: Share = 0.5
+    """Share of the training over which that weight falls linearly to 0."""
+    entropy_floor: NonNegative = 0.0
+    """Mean entropy of the policy [nats] below which ent_coef is raised tenfold (PPO)."""
+    patience: Count | None = None
+    """Evaluations without a better validation return before training stops; null = never."""
+    collapse_share: Share = 0.98
+    """Alarm where one worker gets more than this share of a task type's calls in a roll-out."""
     num_evaluations: Count = 10
     """Evaluations on validation workflows during training; the best checkpoint is kept."""
     evaluation_workflows: Count = 1000
@@ -165,8 +189,31 @@ class Phase2Settings(Section):
 class PolicySettings(Section):
     """The network that phase 1 clones and phase 2 trains."""
 
+    kind: Literal["mlp", "attention"] = "mlp"
+    """How the subtasks are read: mlp takes their mean, attention lets each see those it depends on
+    and those that depend on it. Both share one scorer among all workers."""
     hidden: Count = 64
     """Width of the hidden layers."""
+    num_layers: Count = 2
+    """Of attention."""
+    num_heads: Count = 4
+    """Of attention; divides hidden."""
+    embeddings: bool = False
+    """Read the raw sentence embeddings too; they make it memorise the training queries."""
+
+
+class VariationSettings(Section):
+    """What varies from episode to episode in training, beyond the rules that are evaluated."""
+
+    preference_spread: Spread = 1.0
+    """Cost and latency weight of each episode are multiplied by factors of their own, log-uniform
+    over 1/x..x, so that one policy serves every trade-off; 1 = the weights of the profile."""
+    price_spread: Spread | None = None
+    """In place of system.price_spread; null = the same."""
+    min_workers: Count | None = None
+    """In place of system.min_workers; null = the same."""
+    shuffle_workers: bool = False
+    """Put the workers on the actions in a random order each time."""
 
 
 class TrainingSettings(Section):
@@ -175,11 +222,34 @@ class TrainingSettings(Section):
     phase1_supervised: Phase1Settings = Phase1Settings()
     phase2_rl: Phase2Settings = Phase2Settings()
     policy: PolicySettings = PolicySettings()
+    variation: VariationSettings = VariationSettings()
+
+
+class TrainedAgentSettings(Section):
+    """An agent that a benchmark trains."""
+
+    phase: Literal[1, 2] = 2
+    """1: supervised; 2: by reinforcement learning."""
+    start_from: str | None = None
+    """Phase 2: the trained agent whose weights it starts from; null = from scratch."""
+    training: dict[str, Any] = {}
+    """Changes of the settings under `training`, nested as there."""
+
+
+_TRAINED = {
+    "bc": TrainedAgentSettings(phase=1),
+    "bc-ppo": TrainedAgentSettings(start_from="bc"),
+    "ppo": TrainedAgentSettings(),
+}
 
 
 class BenchmarkSettings(Section):
     """What `python -m agents.benchmark` compares, and how surely."""
 
+    trained: dict[str, TrainedAgentSettings] = _TRAINED
+    """Agents to train, by name; one comes after the one that it starts from."""
+    agents: tuple[str, ...] | None = None
+    """Baselines and bounds that take part, by their names in agents/registry.py; null = all."""
     profiles: dict[str, str] = {}
     """Reward profiles to compare under: name -> YAML file, relative to this one."""
     num_seeds: Count = 5
@@ -218,8 +288,10 @@ class ExperimentSettings(Section):
         return self
 
     def rules(self) -> EpisodeRules:
-        """Returns the rules of an episode."""
+        """Returns the rules of an episode that is evaluated."""
         return EpisodeRules(
+            price_spread=self.system.price_spread,
+            min_workers=self.system.min_workers,
             max_attempts=self.system.max_attempts,
             max_parallel_tasks=self.system.max_parallel_tasks,
             on_failure=self.system.on_failure,
@@ -227,6 +299,11 @@ class ExperimentSettings(Section):
             deadline_ms=self.system.deadline_ms,
             max_steps=self.training.phase2_rl.max_steps_per_episode,
         )
+
+    def training_rules(self) -> EpisodeRules:
+        """Returns the rules of an episode that is trained on: those evaluated, and what varies."""
+        given = self.training.variation.model_dump(exclude_none=True)
+        return EpisodeRules(**{**self.rules().model_dump(), **given})
 
     def default_weights(self) -> RewardWeights:
         """Returns the weights that phase2_rl states, per USD and ms."""

@@ -56,6 +56,11 @@ class Experiment:
             dataset = dataset.first(max_workflows)
         return Setting(dataset=dataset, rules=self.config.rules(), weights=self.weights)
 
+    def training_setting(self, max_workflows: int | None = None) -> Setting:
+        """Returns the problem that is trained on: the training split, and what varies there."""
+        setting = self.setting("train", max_workflows)
+        return dataclasses.replace(setting, rules=self.config.training_rules())
+
     def prepare_output(self) -> None:
         """Makes the output folder and writes what the run was made with.
 

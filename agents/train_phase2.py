@@ -77,7 +77,7 @@ def train_phase2(
 def _build_model(experiment: Experiment, checkpoint: Path | None, resume_from: Path | None) -> PPO:
     """Builds PPO over the training environment, with new, pretrained or resumed weights."""
     settings = experiment.config.training.phase2_rl
-    setting = experiment.setting("train")
+    setting = experiment.training_setting()
     rules = {k: v for k, v in setting.rules.model_dump().items() if v is not None}
     venv = OrchestAIVecEnv(
         OrchestAIVectorEnv(

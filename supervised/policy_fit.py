@@ -69,7 +69,7 @@ class _Collector:
 
     def __init__(self, experiment: Experiment) -> None:
         self._settings = experiment.config.training.phase1_supervised
-        self._setting = experiment.setting("train", self._settings.expert_workflows)
+        self._setting = experiment.training_setting(self._settings.expert_workflows)
         self._seed = experiment.seed
         self._expert = EXPERTS[self._settings.expert](self._setting, self._settings, self._seed)
         rng = np.random.default_rng(self._seed)

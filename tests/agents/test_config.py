@@ -124,7 +124,7 @@ def test_missing_profile_file_is_named(tmp_path: Path) -> None:
         ({"trainings": {}}, "trainings: unknown key 'trainings'. Did you mean 'training'"),
         ({"system": {"max_attempts": 0}}, "system.max_attempts: .*greater than or equal to 1"),
         ({"system": {"max_attempts": "x"}}, "system.max_attempts: .*valid integer.*got 'x'"),
-        ({"training": {"phase2_rl": {"algorithm": "DQN"}}}, "algorithm: .*'PPO'.*got 'DQN'"),
+        ({"training": {"phase2_rl": {"algorithm": "SAC"}}}, "algorithm: .*'PPO'.*got 'SAC'"),
         ({"training": {"phase2_rl": {"gamma": float("nan")}}}, "gamma: "),
         ({"training": {"phase2_rl": {"learning_rate": 1.0e38}}}, "learning_rate: .*less than or"),
         ({"worker_models": [{"nam": "x"}]}, r"worker_models.0"),
