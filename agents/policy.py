@@ -133,7 +133,11 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
         observation_space: spaces.Dict,
         action_space: spaces.Discrete,
         lr_schedule: Schedule,
+        kind: str = "mlp",
         hidden: int = 64,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        embeddings: bool = False,
         use_sde: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -149,11 +153,17 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
         """
         assert not use_sde, "state-dependent exploration is for continuous actions"
         self._hidden = hidden
+        self._network = {
+            "kind": kind,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "embeddings": embeddings,
+        }
         kwargs.setdefault("features_extractor_class", PlanExtractor)
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"hidden": self._hidden}
+        return super()._get_constructor_parameters() | self._network | {"hidden": self._hidden}
 
     def _build_mlp_extractor(self) -> None:
         assert isinstance(self.features_extractor, PlanExtractor)
