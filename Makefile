@@ -49,7 +49,7 @@ types: $(STAMP) ## check types
 	$(BIN)/python -m mypy $(PACKAGES) benchmarks tests
 
 real: $(STAMP) ## compare all agents on recorded outcomes: make real DATA=FOLDER [QUICK=1]
-	$(BIN)/python -m agents.benchmark --config configs/real/zeroeval.yaml --data "$(DATA)" \
+	$(BIN)/python -m agents.benchmark --suite zeroeval --data "$(DATA)" \
 		--output_dir runs/real $(if $(QUICK),--quick)
 
 bench: $(STAMP) ## measure steps per second beside other libraries, start, growth with subtasks

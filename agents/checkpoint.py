@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from stable_baselines3 import PPO
+from gymnasium import spaces
 from stable_baselines3.common.save_util import load_from_zip_file
 
+from agents.agent import Setting
+from agents.policy import WorkerScoringPolicy, policy_keys
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError
+from orchestai_env.observation import ObservationLayout
 
 PHASE1_KEYS = (
     "epoch",
@@ -79,7 +82,7 @@ def check_resume(last: Path, *, resume: bool) -> None:
 
 
 def vocabulary(dataset: Dataset) -> dict[str, list[str]]:
-    """Returns what a policy's input columns mean: worker order and task types."""
+    """Returns what a policy was trained on: its workers, and the task types of its columns."""
     return {"workers": list(dataset.pool.names), "task_types": list(dataset.task_types)}
 
 
@@ -103,10 +106,11 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
 
     Args:
         path: written by supervised.train_phase1.
-        dataset: refuses a checkpoint of other workers or task types.
+        dataset: refuses a checkpoint of other task types. Workers may differ: policies of ours
+            serve any number and order of them.
     Raises:
         MissingFileError: there is no such file.
-        CheckpointError: the file is broken, no phase-1 checkpoint, or of another vocabulary.
+        CheckpointError: the file is broken, no phase-1 checkpoint, or of other task types.
     """
     data = read_torch(path)
     missing = set(PHASE1_KEYS) - set(data) if isinstance(data, dict) else set(PHASE1_KEYS)
@@ -117,7 +121,7 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     if dataset is not None:
         config = data["config"]
         found = config.get("vocabulary") if isinstance(config, dict) else None
-        _check_vocabulary(path, found, vocabulary(dataset))
+        _check_task_types(path, found, dataset)
     checkpoint: dict[str, Any] = data
     return checkpoint
 
@@ -125,9 +129,15 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
 def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a policy's weights and constructor arguments from a phase-1 .pth or an SB3 zip.
 
+    Arguments of the optimizer, which some algorithms of SB3 add, are left out: they belong to
+    whoever trains on.
+
+    Args:
+        path: the file.
+        dataset: refuses a checkpoint of other task types; a zip that does not name them passes.
     Raises:
         MissingFileError: there is no such file.
-        CheckpointError: the file is broken, or belongs to another vocabulary.
+        CheckpointError: the file is broken, or of other task types.
     """
     _check_exists(path)
     if path.suffix != ".zip":
@@ -141,25 +151,44 @@ def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], d
     weights: Any = params.get("policy")
     if not found or not isinstance(weights, dict):
         raise CheckpointError(f"{path}: the zip holds no policy of SB3")
-    return weights, dict(found.get("policy_kwargs") or {})
+    if "vocabulary" in found:
+        _check_task_types(path, found["vocabulary"], dataset)
+    arguments = dict(found.get("policy_kwargs") or {})
+    return weights, {k: v for k, v in arguments.items() if not k.startswith("optimizer_")}
 
 
-def load_ppo(path: Path, **arguments: Any) -> PPO:
-    """Loads a model of SB3's PPO.
+def build_policy(
+    setting: Setting, policy_kwargs: Mapping[str, Any], state: dict[str, Any], path: Path
+) -> WorkerScoringPolicy:
+    """Builds a policy for the workers and subtasks of a setting, and loads its weights.
+
+    Number and order of the workers may be others than it was trained on.
 
     Args:
-        path: a zip of PPO or MaskablePPO.
-        arguments: of PPO.load, such as env and device.
+        setting: the decision problem; its task types are those of `read_policy_weights`.
+        policy_kwargs: constructor arguments, as `read_policy_weights` returns them.
+        state: weights, likewise.
+        path: the file that they are from, for messages.
     Raises:
-        MissingFileError: there is no such file.
-        CheckpointError: the file is broken, no PPO, or made for other spaces than env's.
+        CheckpointError: they are of another network or class.
+        ConfigError: the policy reads embeddings, which the data lack.
     """
-    _check_exists(path)
+    shape = {key: policy_kwargs[key] for key in ("kind", "embeddings") if key in policy_kwargs}
     try:
-        return PPO.load(path, **arguments)
-    except Exception as error:  # SB3 raises many kinds for a broken or foreign file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: cannot be read as a PPO model ({reason})") from None
+        keys = policy_keys(**shape)
+        policy = WorkerScoringPolicy(
+            ObservationLayout.of(setting.dataset, keys).space,
+            spaces.Discrete(len(setting.dataset.pool)),
+            lambda _: 0.0,
+            **policy_kwargs,
+        )
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path}: expected a WorkerScoringPolicy, got one with other arguments ({error}); "
+            "name a checkpoint of `supervised.train_phase1` or `agents.train_phase2`"
+        ) from None
+    load_policy_state(policy, state, path)
+    return policy
 
 
 def load_policy_state(policy: torch.nn.Module, state: dict[str, Any], path: Path) -> None:
@@ -183,11 +212,12 @@ def _check_exists(path: Path) -> None:
         raise MissingFileError(f"{path}: no such checkpoint; check the path")
 
 
-def _check_vocabulary(path: Path, found: Any, expected: dict[str, list[str]]) -> None:
-    for what, names in expected.items():
-        trained = found.get(what) if isinstance(found, dict) else None
-        if trained != names:
-            raise CheckpointError(
-                f"{path}: trained for {what} {trained}, "
-                f"but the data has {names}; train it for this data"
-            )
+def _check_task_types(path: Path, found: Any, dataset: Dataset) -> None:
+    """Refuses a vocabulary of other task types, or of another order: they are input columns."""
+    expected = list(dataset.task_types)
+    trained = found.get("task_types") if isinstance(found, dict) else None
+    if trained != expected:
+        raise CheckpointError(
+            f"{path}: trained for task_types {trained}, but the data has {expected}; train it for "
+            "this data"
+        )

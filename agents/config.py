@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 import yaml
 
+from agents.benchmark.front_settings import FrontSettings
+from agents.extended_yaml import read_extended
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules, Spread
-from orchestai_env.settings import load_yaml
+from orchestai_env.settings import load_yaml, parse_settings
 from orchestai_env.workers import WorkerPool
 
 Count = Annotated[int, pydantic.Field(ge=1)]
@@ -21,6 +23,7 @@ Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, pydantic.Field(gt=0, le=1.0e12)]
 """A learning rate; the bound only keeps it within what torch can hold."""
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+AgentName = Annotated[str, pydantic.Field(pattern=r"^\w[\w-]*$")]
 Device = Literal["auto", "cpu", "cuda"]
 Algorithm = Literal["PPO", "MaskablePPO", "RecurrentPPO", "TRPO", "A2C", "DQN"]
 
@@ -137,7 +140,7 @@ class Phase2Settings(Section):
     Stable-Baselines3 and sb3-contrib as they are."""
     algorithm_arguments: dict[str, Any] = {}
     """More arguments of the algorithm's class, by its own names; they go before the keys below,
-    which it gets as far as it knows them."""
+    which it gets as far as it knows them (DQN not n_steps, which means something else there)."""
     learning_rate: Rate = 3.0e-5
     num_episodes: Count = 1000
     """Episodes to train for, counted over all environments; see total_timesteps."""
@@ -179,7 +182,8 @@ class Phase2Settings(Section):
     patience: Count | None = None
     """Evaluations without a better validation return before training stops; null = never."""
     collapse_share: Share = 0.98
-    """Alarm where one worker gets more than this share of a task type's calls in a roll-out."""
+    """Alarm where one worker gets more than this share of a task type's calls, of at least 100 in
+    about 1,000 that had a choice."""
     num_evaluations: Count = 10
     """Evaluations on validation workflows during training; the best checkpoint is kept."""
     evaluation_workflows: Count = 1000
@@ -246,8 +250,8 @@ _TRAINED = {
 class BenchmarkSettings(Section):
     """What `python -m agents.benchmark` compares, and how surely."""
 
-    trained: dict[str, TrainedAgentSettings] = _TRAINED
-    """Agents to train, by name; one comes after the one that it starts from."""
+    trained: dict[AgentName, TrainedAgentSettings] = _TRAINED
+    """Agents to train, by name, which is that of their run folders too."""
     agents: tuple[str, ...] | None = None
     """Baselines and bounds that take part, by their names in agents/registry.py; null = all."""
     profiles: dict[str, str] = {}
@@ -260,10 +264,15 @@ class BenchmarkSettings(Section):
     """Resamplings of queries and seeds behind the intervals."""
     replicate_workflows: Count = 4000
     """Workflows composed anew per resampling."""
+    bound_workflows: Count = 1000
+    """Test workflows of agents that are too slow for more, such as the exact solver."""
     table_workflows: Count = 3000
     """Training workflows that the table baselines are tuned on."""
     num_jobs: Count = 2
     """Trainings that run side by side."""
+    engine: Literal["local", "ray"] = "local"
+    """Where they run: local processes, or a Ray cluster (extra: ray)."""
+    front: FrontSettings = FrontSettings()
 
 
 class ExperimentSettings(Section):
@@ -272,6 +281,8 @@ class ExperimentSettings(Section):
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
     worker_models: WorkerPool | None = None
     """The pool; null = the built-in one, for simulated data."""
+    use_workers: Annotated[tuple[str, ...], pydantic.Field(min_length=1)] | None = None
+    """Workers of the data that may be called, by name, in this order; null = all."""
     source: RecordedSourceSettings | None = None
     """Recorded outcomes to import; null = the built-in simulated data."""
     planner: PlannerSettings = PlannerSettings()
@@ -317,13 +328,19 @@ class ExperimentSettings(Section):
 
 
 def load_experiment(path: str | Path) -> ExperimentSettings:
-    """Reads an experiment's YAML file.
+    """Reads an experiment's YAML file, and the file that it extends.
+
+    Profile files are named relative to `path`, whichever file names them.
 
     Raises:
-        MissingFileError: there is no such file.
-        ConfigError: a key is unknown, mistyped or out of range.
+        MissingFileError: there is no such file, or none that it extends.
+        ConfigError: a key is unknown, mistyped or out of range, or files extend each other.
     """
-    return load_yaml(path, ExperimentSettings)
+    files: list[Path] = []
+    data = read_extended(Path(path), files)
+    bases = ", ".join(map(str, files[1:]))
+    where = f"{path} (extends {bases})" if bases else str(path)
+    return parse_settings(data, ExperimentSettings, where=where)
 
 
 def profile_weights(config: ExperimentSettings, path: Path, profile: str | None) -> RewardWeights:

@@ -18,7 +18,7 @@ from agents.config import ExperimentSettings, load_experiment, profile_weights, 
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.folder import load_dataset
-from orchestai_env.errors import ConfigError, UnknownWorkerError, unknown_name
+from orchestai_env.errors import ConfigError, DataError, UnknownWorkerError, unknown_name
 from orchestai_env.reward import RewardWeights
 from orchestai_env.settings import parse_settings
 from orchestai_env.workers import WorkerPool
@@ -88,14 +88,15 @@ def experiment_dataset(config: ExperimentSettings, data: Path | None, split: str
     Raises:
         ConfigError: the settings name recorded outcomes, but no folder is given; or the folder has
             other workers than the settings.
-        UnknownWorkerError: the settings name a worker that the folder does not have.
+        UnknownWorkerError: the settings name a worker that the data does not have.
+        DataError: `use_workers` leaves a subtask without a worker that can serve it.
         OrchestAIError: the folder cannot be read.
     """
     max_subtasks = config.planner.max_subtasks
     if data is not None:
         dataset = load_dataset(data, split, max_subtasks)
         _check_workers(config.worker_models, dataset.pool, data)
-        return dataset
+        return chosen_workers(config, dataset)
     if config.source is not None:
         raise ConfigError(
             f"source {config.source.source!r} is recorded data: import it with "
@@ -108,9 +109,24 @@ def experiment_dataset(config: ExperimentSettings, data: Path | None, split: str
             "num_workflows": phase1.train_data_size,
             "synthetic_augmentations": phase1.synthetic_augmentations,
         }
-    return builtin_dataset(
+    dataset = builtin_dataset(
         split, pool=config.worker_models, seed=config.seed, max_subtasks=max_subtasks, **sizes
     )
+    return chosen_workers(config, dataset)
+
+
+def chosen_workers(config: ExperimentSettings, dataset: Dataset) -> Dataset:
+    """Returns the data set with the workers that `use_workers` names, all of them where null.
+
+    Raises:
+        OrchestAIError: one is unknown or named twice, or a subtask has none that can serve it.
+    """
+    if config.use_workers is None:
+        return dataset
+    try:
+        return dataset.with_workers(config.use_workers)
+    except (ConfigError, DataError, UnknownWorkerError) as error:
+        raise type(error)(f"use_workers: {error}") from None
 
 
 def _check_workers(wanted: WorkerPool | None, found: WorkerPool, data: Path) -> None:

@@ -2,80 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.distributions import MaskableDistribution
 from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from orchestai_env.errors import CheckpointError
+from agents.attention import DagAttentionExtractor
+from agents.extractors import TEXT_KEYS, NetworkShape, PlanExtractor, StateExtractor, masked_mean
+from orchestai_env.errors import ConfigError, unknown_name
+
+EXTRACTORS: Mapping[str, type[PlanExtractor] | type[DagAttentionExtractor]] = {
+    "mlp": PlanExtractor,
+    "attention": DagAttentionExtractor,
+}
+"""Kind of network in the settings -> what reads the observation."""
 
 
-class PlanExtractor(BaseFeaturesExtractor):
-    """Turns the observation into one row: the state first, then every worker's features.
+def policy_keys(kind: str = "mlp", embeddings: bool = False) -> tuple[str, ...]:
+    """Returns the observation keys that a policy of these settings reads.
 
-    The state is the context, the current subtask's row, and the mean over existing subtasks of a
-    small network of their rows, so that the number of subtasks does not matter.
+    Raises:
+        ConfigError: there is no such kind.
     """
-
-    def __init__(self, observation_space: spaces.Dict, subtask_width: int = 32) -> None:
-        """Sizes the network by the spaces.
-
-        Raises:
-            CheckpointError: a key that the policy reads is missing.
-        """
-        missing = {"subtasks", "workers", "context", "action_mask"} - set(observation_space.spaces)
-        if missing:
-            raise CheckpointError(
-                f"WorkerScoringPolicy reads the observation keys {sorted(missing)}, which the "
-                "environment leaves out; add them to its `observation` argument"
-            )
-        _, row_width = _shape(observation_space, "subtasks")
-        self.num_workers, self.worker_width = _shape(observation_space, "workers")
-        (context_width,) = _shape(observation_space, "context")
-        self.state_width = context_width + row_width + subtask_width
-        super().__init__(observation_space, self.state_width + self.num_workers * self.worker_width)
-        self.subtask_net = nn.Sequential(nn.Linear(row_width, subtask_width), nn.ReLU())
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Returns float32 (B, state_width + W * worker_width)."""
-        subtasks = observations["subtasks"]
-        exists, is_current = subtasks[:, :, :1], subtasks[:, :, -1:]  # first and last column
-        pooled = (self.subtask_net(subtasks) * exists).sum(1) / exists.sum(1)
-        current = (subtasks * is_current).sum(1)
-        workers = observations["workers"].flatten(1)
-        return torch.cat([observations["context"], current, pooled, workers], dim=1)
-
-
-def _shape(space: spaces.Dict, key: str) -> tuple[int, ...]:
-    shape = space[key].shape
-    assert shape is not None
-    return shape
+    if kind not in EXTRACTORS:
+        raise ConfigError("training.policy.kind: " + unknown_name("kind", kind, EXTRACTORS))
+    return EXTRACTORS[kind].keys + (TEXT_KEYS if embeddings else ())
 
 
 class WorkerScorer(nn.Module):
     """Embeds each worker together with the state; the value sees the state and the workers' mean.
 
-    `forward` returns the actor's latent (B, W * hidden) and the critic's (B, hidden), as SB3's
-    MlpExtractor does.
+    That mean is over allowed workers, so that absent ones do not count. `forward` returns the
+    actor's latent (B, W * hidden) and the critic's (B, hidden), as SB3's MlpExtractor does.
     """
 
-    def __init__(self, extractor: PlanExtractor, hidden: int) -> None:
+    def __init__(self, extractor: StateExtractor, hidden: int) -> None:
         """Sizes the networks."""
         super().__init__()
         self._split = extractor.state_width
-        self._num_workers, self._worker_width = extractor.num_workers, extractor.worker_width
+        self._num_workers, self._row_width = extractor.num_workers, extractor.worker_width
+        worker_width = self._row_width - 1
         self.latent_dim_pi, self.latent_dim_vf = self._num_workers * hidden, hidden
         self.actor_state = nn.Sequential(
             nn.Linear(self._split, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
         )
-        self.actor_worker = nn.Linear(self._worker_width, hidden)
+        self.actor_worker = nn.Linear(worker_width, hidden)
         self.actor_joint = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.critic_worker = nn.Sequential(nn.Linear(self._worker_width, hidden), nn.ReLU())
+        self.critic_worker = nn.Sequential(nn.Linear(worker_width, hidden), nn.ReLU())
         self.critic_joint = nn.Sequential(
             nn.Linear(self._split + hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
         )
@@ -86,23 +65,22 @@ class WorkerScorer(nn.Module):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Returns float32 (B, W * hidden)."""
-        state, workers = self._parts(features)
-        joint: Tensor = self.actor_joint(
-            self.actor_state(state).unsqueeze(1) + self.actor_worker(workers)
-        )
+        state, workers, _ = self._parts(features)
+        shared = self.actor_state(state)  # (B, hidden); what else all workers share adds here
+        joint: Tensor = self.actor_joint(shared.unsqueeze(1) + self.actor_worker(workers))
         return joint.flatten(1)
 
     def forward_critic(self, features: Tensor) -> Tensor:
         """Returns float32 (B, hidden)."""
-        state, workers = self._parts(features)
-        joint = torch.cat([state, self.critic_worker(workers).mean(1)], dim=1)
-        value: Tensor = self.critic_joint(joint)
+        state, workers, allowed = self._parts(features)
+        pooled = masked_mean(self.critic_worker(workers), allowed)
+        value: Tensor = self.critic_joint(torch.cat([state, pooled], dim=1))
         return value
 
-    def _parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        workers = features[:, self._split :]
-        shape = (-1, self._num_workers, self._worker_width)
-        return features[:, : self._split], workers.reshape(shape)
+    def _parts(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the state (B, S), workers (B, W, Fw) and whether each is allowed (B, W)."""
+        rows = features[:, self._split :].reshape(-1, self._num_workers, self._row_width)
+        return features[:, : self._split], rows[:, :, :-1], rows[:, :, -1]
 
 
 class SharedHead(nn.Module):
@@ -144,35 +122,48 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
         """Builds the networks.
 
         Args:
-            observation_space: of OrchestAIEnv, with subtasks, workers, context and action_mask.
+            observation_space: of OrchestAIEnv, with the keys of `policy_keys`.
             action_space: Discrete(W).
             lr_schedule: SB3's schedule.
+            kind: mlp, or attention over the subtasks.
             hidden: width of the hidden layers.
+            num_layers: of attention.
+            num_heads: of attention; divides hidden.
+            embeddings: read the raw sentence embeddings too.
             use_sde: accepted because stock PPO passes it; must be False (actions are discrete).
-            kwargs: the other arguments of SB3's actor-critic policies.
+            kwargs: the other arguments of SB3's actor-critic policies; the features extractor is
+                that of the kind.
+        Raises:
+            ConfigError: there is no such kind, or the heads do not divide the width.
+            CheckpointError: a key that the policy reads is missing.
         """
         assert not use_sde, "state-dependent exploration is for continuous actions"
-        self._hidden = hidden
-        self._network = {
-            "kind": kind,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "embeddings": embeddings,
-        }
-        kwargs.setdefault("features_extractor_class", PlanExtractor)
+        self._observation_keys = policy_keys(kind, embeddings)
+        self._kind = kind
+        self._shape = NetworkShape(
+            hidden=hidden, num_layers=num_layers, num_heads=num_heads, embeddings=embeddings
+        )
+        kwargs["features_extractor_class"] = EXTRACTORS[kind]
+        kwargs["features_extractor_kwargs"] = {"shape": self._shape}
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
+    @property
+    def observation_keys(self) -> tuple[str, ...]:
+        """Returns the observation keys that it reads."""
+        return self._observation_keys
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self._network | {"hidden": self._hidden}
+        network = {"kind": self._kind} | dataclasses.asdict(self._shape)
+        return super()._get_constructor_parameters() | network
 
     def _build_mlp_extractor(self) -> None:
-        assert isinstance(self.features_extractor, PlanExtractor)
-        self.mlp_extractor = WorkerScorer(self.features_extractor, self._hidden)  # type: ignore[assignment]
+        assert isinstance(self.features_extractor, StateExtractor)
+        self.mlp_extractor = WorkerScorer(self.features_extractor, self._shape.hidden)  # type: ignore[assignment]
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         assert isinstance(self.action_space, spaces.Discrete)
-        self.action_net = SharedHead(int(self.action_space.n), self._hidden)
+        self.action_net = SharedHead(int(self.action_space.n), self._shape.hidden)
         self.action_net.apply(lambda module: self.init_weights(module, gain=0.01))
         self.optimizer = self.optimizer_class(
             self.parameters(),

@@ -1,28 +1,30 @@
-"""The agents of a benchmark by name, and how a foreign one joins it."""
+"""The agents of a benchmark by name: baselines, bounds, trained ones, and foreign ones."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gymnasium import spaces
-from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-
 from agents.agent import Agent, Setting
-from agents.baselines.bounds import HindsightAgent
-from agents.baselines.simple import LowestFeatureAgent, RandomAgent
-from agents.checkpoint import load_policy_state, load_ppo, read_phase1
-from agents.evaluate import KEYS
+from agents.baselines.bandits import B, LinUCBAgent, ThompsonAgent, trained
+from agents.baselines.bounds import HindsightAgent, LookaheadAgent, OracleAgent
+from agents.baselines.controls import shuffled
+from agents.baselines.heuristics import CriticalPathAgent
+from agents.baselines.predictive import PREDICTORS, PredictThenOptimiseAgent, fitted_agent
+from agents.baselines.simple import LowestFeatureAgent, RandomAgent, RoundRobinAgent
+from agents.checkpoint import build_policy, read_phase1
+from agents.config import BenchmarkSettings, TrainedAgentSettings
 from agents.phase2_callbacks import BEST
 from agents.policy import WorkerScoringPolicy
+from agents.sb3_agent import load_sb3_agent
 from agents.tune_tables import TABLES, read_tables
-from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError, unknown_name
-from orchestai_env.observation import ObservationLayout
+from orchestai_env.errors import ConfigError, MissingFileError, unknown_name
 
-PHASE1, PHASE2, SCRATCH = "phase1", "phase2", "ppo_from_scratch"
-"""Run folders of one profile and seed."""
+CLONED = "phase1_best.pth"
+"""File of a run folder of phase 1: the best checkpoint, with the cloned policy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,12 +32,32 @@ class AgentContext:
     """What an agent of one profile and seed is built from."""
 
     setting: Setting
+    """What it is evaluated on."""
+    train: Callable[[], Setting]
+    """Makes the training workflows, for agents that are fitted on them."""
     run_dir: Path
-    """Holds tables.json and the folders of phase 1, phase 2 and PPO from scratch."""
+    """Holds tables.json, and a folder per trained agent, of its name."""
     seed: int
 
 
 Build = Callable[[AgentContext], Agent]
+
+
+def _table(context: AgentContext, name: str) -> Agent:
+    return read_tables(context.run_dir / TABLES, context.setting)[name]
+
+
+def _predictor(name: str, context: AgentContext) -> Agent:
+    return fitted_agent(name, context.setting, context.train(), context.seed)
+
+
+def _bandit(bandit: B, context: AgentContext) -> B:
+    return trained(bandit, context.train(), seed=context.seed)
+
+
+def _shuffled(build: Build, context: AgentContext) -> Agent:
+    return shuffled(build(context), context.setting, context.train(), context.seed)
+
 
 BUILDERS: Mapping[str, Build] = {
     "random": lambda context: RandomAgent(context.seed),
@@ -44,67 +66,86 @@ BUILDERS: Mapping[str, Build] = {
     "best-single": lambda context: _table(context, "best-single"),
     "lookup": lambda context: _table(context, "lookup"),
     "escalation": lambda context: _table(context, "escalation"),
-    "bc": lambda context: load_cloned_policy(
-        context.run_dir / PHASE1 / "phase1_best.pth", context.setting
-    ),
-    "bc-ppo": lambda context: load_ppo_policy(context.run_dir / PHASE2 / BEST, context.setting),
-    "ppo": lambda context: load_ppo_policy(context.run_dir / SCRATCH / BEST, context.setting),
-    "hindsight": lambda context: HindsightAgent(context.setting),
+    "round-robin": lambda context: RoundRobinAgent(context.setting),
+    "critical-path": lambda context: CriticalPathAgent(context.setting),
+    "predict-then-optimise": lambda context: PredictThenOptimiseAgent(context.setting),
+    **{name: functools.partial(_predictor, name) for name in PREDICTORS},
+    "linucb": lambda context: _bandit(LinUCBAgent(context.setting), context),
+    "thompson": lambda context: _bandit(ThompsonAgent(context.setting), context),
+    "shuffled": lambda context: _shuffled(BUILDERS["escalation"], context),
+    "hindsight": lambda context: HindsightAgent(),
+    "lookahead": lambda context: LookaheadAgent(context.seed),
+    "oracle": lambda context: OracleAgent(),
 }
-"""Name -> builder, in the order of the report. hindsight knows the outcomes: a bound.
+"""Name -> builder of the baselines and, last, the bounds, in the order of the report."""
 
-PPO takes part with its best checkpoint by validation return.
-"""
+BOUNDS = frozenset({"hindsight", "lookahead", "oracle"})
+"""Names of agents that know more than one can know in production."""
+
+SHUFFLED_FROM = "bc-ppo"
+"""Trained agent that `shuffled` takes its shares from; where it is not trained, escalation."""
+
+SLOW = frozenset({"lookahead", "oracle"})
+"""Names of agents too slow for intervals by resampling, or for many workflows."""
+
+NOT_AGENTS = ("paired", "front", "profiles", "all_profiles")
+"""Keys of summary.json beside the agents' names."""
 
 
-def _table(context: AgentContext, name: str) -> Agent:
-    return read_tables(context.run_dir / TABLES, context.setting)[name]
+def agent_builders(settings: BenchmarkSettings, foreign: Sequence[str]) -> dict[str, Build]:
+    """Returns the agents of a benchmark, in the order of the report.
+
+    Args:
+        settings: which baselines and bounds take part, and what is trained.
+        foreign: values of the option --agent.
+    Returns:
+        Name -> builder: baselines, trained agents, foreign ones, bounds.
+    Raises:
+        ConfigError: a baseline is unknown, or a name is taken twice.
+        MissingFileError: a foreign zip is not there.
+    """
+    chosen = tuple(BUILDERS) if settings.agents is None else settings.agents
+    for name in chosen:
+        if name not in BUILDERS:
+            raise ConfigError("benchmark.agents: " + unknown_name("agent", name, BUILDERS))
+    for name in settings.trained:
+        if name in (*BUILDERS, *NOT_AGENTS):
+            raise ConfigError(f"benchmark.trained: the name {name!r} is taken; choose another")
+    builders = {name: BUILDERS[name] for name in BUILDERS if name in chosen and name not in BOUNDS}
+    trained_builders = {name: _trained_builder(name, of) for name, of in settings.trained.items()}
+    if "shuffled" in builders and SHUFFLED_FROM in trained_builders:
+        builders["shuffled"] = functools.partial(_shuffled, trained_builders[SHUFFLED_FROM])
+    builders |= trained_builders
+    for text in foreign:
+        name, build = foreign_builder(text)
+        if name in builders:
+            raise ConfigError(f"--agent: the name {name!r} is taken; choose another")
+        builders[name] = build
+    return builders | {name: BUILDERS[name] for name in BUILDERS if name in BOUNDS & set(chosen)}
 
 
-def load_cloned_policy(path: Path, setting: Setting) -> MaskableActorCriticPolicy:
+def _trained_builder(name: str, settings: TrainedAgentSettings) -> Build:
+    """Returns the builder of a trained agent; it takes part with its best checkpoint."""
+    if settings.phase == 1:
+        return lambda context: load_cloned_policy(context.run_dir / name / CLONED, context.setting)
+    return lambda context: load_sb3_agent(context.run_dir / name / BEST, context.setting)
+
+
+def load_cloned_policy(path: Path, setting: Setting) -> WorkerScoringPolicy:
     """Loads the policy of a phase-1 checkpoint for prediction.
 
     Raises:
         OrchestAIError: the file is missing, broken, or of another vocabulary.
     """
-    checkpoint = read_phase1(path, setting.dataset)
-    policy = WorkerScoringPolicy(
-        ObservationLayout.of(setting.dataset, KEYS).space,
-        spaces.Discrete(len(setting.dataset.pool)),
-        lambda _: 0.0,
-        **checkpoint["policy_kwargs"],
-    )
-    load_policy_state(policy, checkpoint["policy_state_dict"], path)
-    return policy
-
-
-def load_ppo_policy(path: Path, setting: Setting) -> Agent:
-    """Loads the policy of a PPO zip for prediction.
-
-    Raises:
-        MissingFileError: there is no such file.
-        CheckpointError: the file is broken, or made for other spaces.
-    """
-    model = load_ppo(path, device="cpu")
-    expected = ObservationLayout.of(setting.dataset, KEYS).space
-    actions = spaces.Discrete(len(setting.dataset.pool))
-    if model.observation_space != expected or model.action_space != actions:
-        raise CheckpointError(
-            f"{path}: made for other spaces than this environment's; expected {expected} "
-            f"with {len(setting.dataset.pool)} workers, got {model.observation_space}"
-        )
-    agent: Agent = model.policy
-    return agent
-
-
-_SUMMARY_KEYS = ("paired", "profiles")
-"""Keys of summary.json beside the agents' names."""
+    data = read_phase1(path, setting.dataset)
+    return build_policy(setting, data["policy_kwargs"], data["policy_state_dict"], path)
 
 
 def foreign_builder(text: str) -> tuple[str, Build]:
     """Reads `name=path.zip` or `name=package.module:factory` of the option --agent.
 
-    A factory is called as factory(setting, seed) and returns anything with SB3's `predict`.
+    A zip is of any algorithm that `load_sb3_agent` takes. A factory is called as factory(setting,
+    seed) and returns anything with SB3's `predict`.
 
     Raises:
         ConfigError: the text has another form, the name is taken, or there is no such factory.
@@ -115,12 +156,12 @@ def foreign_builder(text: str) -> tuple[str, Build]:
         raise ConfigError(
             f"--agent: expected name=path.zip or name=package.module:factory, got {text!r}"
         )
-    if name in (*BUILDERS, *_SUMMARY_KEYS):
+    if name in (*BUILDERS, *NOT_AGENTS):
         raise ConfigError(f"--agent: the name {name!r} is taken; choose another")
     if where.endswith(".zip"):
         if not Path(where).is_file():
             raise MissingFileError(f"--agent {name}: {where}: no such checkpoint; check the path")
-        return name, lambda context: load_ppo_policy(Path(where), context.setting)
+        return name, lambda context: load_sb3_agent(Path(where), context.setting)
     module_name, _, attribute = where.partition(":")
     try:
         module = importlib.import_module(module_name)

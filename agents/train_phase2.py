@@ -1,29 +1,37 @@
-"""Command: phase 2, PPO training of the policy, from a phase-1 checkpoint or from scratch."""
+"""Command: phase 2, reinforcement learning of the policy, from a checkpoint or from scratch."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.baselines.simple import RandomAgent
-from agents.checkpoint import check_resume, load_policy_state, load_ppo, read_policy_weights
-from agents.config import Phase2Settings, load_experiment
-from agents.evaluate import KEYS, evaluate
+from agents.anchored_ppo import LossError
+from agents.checkpoint import check_resume, write_whole
+from agents.config import load_experiment
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
-from agents.phase2_callbacks import BEST, LAST, StopAfterEpisodes, ValidationCallback
-from agents.policy import WorkerScoringPolicy
-from agents.vec_env import OrchestAIVecEnv
+from agents.phase2_callbacks import (
+    BEST,
+    LAST,
+    FiniteLosses,
+    OnEvaluation,
+    StopCallback,
+    ValidationCallback,
+)
+from agents.phase2_logging import EpisodeScalars, HyperParameters
+from agents.phase2_model import build_phase2_model
+from agents.picks import PickMonitor
+from agents.run_folder import claim
+from agents.tracking import wandb_run
 from orchestai_env.cli import run_command
-from orchestai_env.vector_env import OrchestAIVectorEnv
 
 RESULT = "result.json"
-_RANDOM_WORKFLOWS = 1000
 
 
 def train_phase2(
@@ -32,122 +40,118 @@ def train_phase2(
     checkpoint: Path | None,
     resume: bool,
     progress_bar: bool,
+    use_wandb: bool = False,
+    on_evaluation: OnEvaluation | None = None,
 ) -> dict[str, Any]:
-    """Trains the policy by PPO; keeps the best checkpoint by validation return.
+    """Trains the policy by reinforcement learning; keeps the best checkpoint by validation return.
 
     Args:
         experiment: settings, data and run folder.
         checkpoint: phase-1 .pth or SB3 zip whose policy training starts from; None = from scratch.
         resume: continue from the run folder's last checkpoint.
         progress_bar: show one.
+        use_wandb: copy the TensorBoard log to Weights & Biases.
+        on_evaluation: told every evaluation, a row of curve.csv; what it raises ends the training.
     Returns:
         What the run folder's result.json holds.
     Raises:
-        OrchestAIError: data, checkpoint or settings are wrong.
+        OrchestAIError: data, checkpoint or settings are wrong, or a loss is not finite.
+        KeyboardInterrupt: Ctrl-C; the message says what was saved.
     """
-    settings = experiment.config.training.phase2_rl
     last = experiment.output_dir / LAST
     check_resume(last, resume=resume)
     experiment.prepare_output()
     set_random_seed(experiment.seed, using_cuda=experiment.device == "cuda")
-    model = _build_model(experiment, checkpoint, last if resume else None)
-    total = settings.total_timesteps or settings.num_episodes * settings.max_steps_per_episode
-    validation = ValidationCallback(
-        experiment.setting("validation", settings.evaluation_workflows),
-        experiment.setting("train", settings.evaluation_workflows),
-        output_dir=experiment.output_dir,
-        every=max(1, total // settings.num_evaluations),
-        seed=experiment.seed,
-        resume=resume,
-    )
-    stop = None if settings.total_timesteps else settings.num_episodes
-    model.learn(
-        max(0, total - model.num_timesteps),
-        callback=[validation, StopAfterEpisodes(stop)],
-        reset_num_timesteps=not resume,
-        tb_log_name="phase2",
-        progress_bar=progress_bar,
-    )
+    with contextlib.ExitStack() as stack:
+        if use_wandb:
+            config = experiment.config.model_dump(mode="json")
+            stack.enter_context(wandb_run(experiment.output_dir, config))
+        model = build_phase2_model(experiment, checkpoint, last if resume else None)
+        validation = _validation(experiment, resume=resume)
+        validation.on_evaluation = on_evaluation
+        _learn(model, experiment, validation, resume=resume, progress_bar=progress_bar)
     result = {"timesteps": model.num_timesteps, "checkpoint": str(checkpoint or "")}
     result |= validation.best
     (experiment.output_dir / RESULT).write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
-def _build_model(experiment: Experiment, checkpoint: Path | None, resume_from: Path | None) -> PPO:
-    """Builds PPO over the training environment, with new, pretrained or resumed weights."""
+def _total_timesteps(experiment: Experiment) -> int:
     settings = experiment.config.training.phase2_rl
-    setting = experiment.training_setting()
-    rules = {k: v for k, v in setting.rules.model_dump().items() if v is not None}
-    venv = OrchestAIVecEnv(
-        OrchestAIVectorEnv(
-            settings.num_envs,
-            setting.dataset,
-            reward_weights=setting.weights,
-            observation=KEYS,
-            **rules,
-        ),
+    return settings.total_timesteps or settings.num_episodes * settings.max_steps_per_episode
+
+
+def _validation(experiment: Experiment, *, resume: bool) -> ValidationCallback:
+    settings = experiment.config.training.phase2_rl
+    return ValidationCallback(
+        experiment.setting("validation", settings.evaluation_workflows),
+        experiment.setting("train", settings.evaluation_workflows),
+        output_dir=experiment.output_dir,
+        every=max(1, _total_timesteps(experiment) // settings.num_evaluations),
         seed=experiment.seed,
-        reward_scale=_reward_scale(experiment) if settings.normalize_reward else 1.0,
+        resume=resume,
     )
-    logs = str(experiment.output_dir / "tensorboard")
-    if resume_from is not None:
-        return load_ppo(resume_from, env=venv, device=experiment.device, tensorboard_log=logs)
-    policy_kwargs: dict[str, Any] = experiment.config.training.policy.model_dump()
-    state = None
-    if checkpoint is not None:
-        state, policy_kwargs = read_policy_weights(checkpoint, setting.dataset)
-    policy: Any = WorkerScoringPolicy  # a maskable policy, which PPO's types do not know
-    model = PPO(
-        policy,
-        venv,
-        policy_kwargs=policy_kwargs,
-        tensorboard_log=logs,
-        seed=experiment.seed,
-        device=experiment.device,
-        **_ppo_arguments(settings),
+
+
+def _learn(
+    model: BaseAlgorithm,
+    experiment: Experiment,
+    validation: ValidationCallback,
+    *,
+    resume: bool,
+    progress_bar: bool,
+) -> None:
+    """Trains until the end; Ctrl-C saves the model."""
+    settings = experiment.config.training.phase2_rl
+    stop = StopCallback(
+        validation,
+        num_episodes=None if settings.total_timesteps else settings.num_episodes,
+        patience=settings.patience,
     )
-    if state is not None and checkpoint is not None:
-        load_policy_state(model.policy, state, checkpoint)
-    return model
+    callbacks: list[BaseCallback] = [
+        HyperParameters(_named_settings(experiment)),
+        EpisodeScalars(),
+        PickMonitor(experiment.dataset("train"), settings.collapse_share),
+        FiniteLosses(),
+        validation,
+        stop,
+    ]
+    try:
+        model.learn(
+            max(0, _total_timesteps(experiment) - model.num_timesteps),
+            callback=callbacks,
+            reset_num_timesteps=not resume,
+            tb_log_name="phase2",
+            progress_bar=progress_bar,
+        )
+    except KeyboardInterrupt:
+        stop.forget_rollout()
+        last = experiment.output_dir / LAST
+        write_whole(last, model.save)
+        raise KeyboardInterrupt(
+            f"interrupted; {last} holds all {model.num_timesteps} steps that were learned from, "
+            "--resume goes on from there"
+        ) from None
+    except ValueError as error:
+        if not str(error).startswith("Expected parameter"):  # torch's words for NaN in a policy
+            raise
+        raise LossError(
+            f"phase 2: the policy gives no finite probabilities any more at step "
+            f"{model.num_timesteps}; lower learning_rate; the checkpoints of "
+            f"{experiment.output_dir} are from before"
+        ) from None
 
 
-def _ppo_arguments(settings: Phase2Settings) -> dict[str, Any]:
-    """Translates the settings to SB3's names."""
-    rate: Any = settings.learning_rate
-    if settings.learning_rate_schedule == "linear":
-        rate = LinearRate(settings.learning_rate)
-    return {
-        "learning_rate": rate,
-        "n_steps": settings.n_steps,
-        "batch_size": min(settings.batch_size, settings.n_steps * settings.num_envs),
-        "n_epochs": settings.n_epochs,
-        "gamma": settings.gamma,
-        "gae_lambda": settings.gae_lambda,
-        "clip_range": settings.epsilon,
-        "ent_coef": settings.ent_coef,
-        "vf_coef": settings.vf_coef,
-        "max_grad_norm": settings.max_grad_norm,
-    }
-
-
-class LinearRate:
-    """Learning rate that falls linearly to a fiftieth; a class, so that checkpoints can hold it."""
-
-    def __init__(self, initial: float) -> None:
-        """Takes the rate at the start."""
-        self.initial = initial
-
-    def __call__(self, progress_remaining: float) -> float:
-        """Returns the rate where this share (1..0) of the training is left."""
-        return self.initial * max(progress_remaining, 0.02)
-
-
-def _reward_scale(experiment: Experiment) -> float:
-    """Returns 1 / the standard deviation of a random agent's training returns."""
-    setting = experiment.setting("train", _RANDOM_WORKFLOWS)
-    outcomes = evaluate(RandomAgent(0), setting, seed=0)
-    return 1.0 / max(float(np.std(outcomes.episode_return)), 1e-6)
+def _named_settings(experiment: Experiment) -> dict[str, Any]:
+    """Returns what a reader of many runs compares them by."""
+    training = experiment.config.training
+    named: dict[str, Any] = {"seed": experiment.seed, "device": experiment.device}
+    named["profile"] = experiment.profile
+    named |= training.phase2_rl.model_dump()
+    for section in ("policy", "variation"):
+        values = getattr(training, section).model_dump()
+        named |= {f"{section}/{name}": value for name, value in values.items()}
+    return named
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -156,6 +160,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, help="phase-1 .pth or SB3 zip to start from")
     parser.add_argument("--episodes", type=int, help="episodes over all environments")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output_dir")
+    parser.add_argument(
+        "--wandb", action="store_true", help="copy the curves to Weights & Biases (extra: wandb)"
+    )
     args = parser.parse_args(argv)
     config = load_experiment(args.config)
     if args.episodes is not None:
@@ -163,12 +170,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             config, "phase2_rl", {"num_episodes": args.episodes, "total_timesteps": None}
         )
     experiment = read_experiment(args, config)
-    result = train_phase2(
-        experiment,
-        checkpoint=args.checkpoint,
-        resume=args.resume,
-        progress_bar=not args.quiet,
-    )
+    with claim(experiment.output_dir):
+        result = train_phase2(
+            experiment,
+            checkpoint=args.checkpoint,
+            resume=args.resume,
+            progress_bar=not args.quiet,
+            use_wandb=args.wandb,
+        )
     print(
         f"phase 2: {result['timesteps']} steps on {experiment.device}; best validation return "
         f"{result['validation_return']:.3f} at step {result['step']}; "

@@ -16,6 +16,7 @@ from agents.baselines.tables import FixedTableAgent, TableAgent
 from agents.checkpoint import write_whole
 from agents.evaluate import start_episodes
 from agents.experiment import Experiment, experiment_parser, read_experiment
+from agents.run_folder import claim
 from orchestai_env.cli import run_command
 from orchestai_env.compiled import compiled, inlined
 from orchestai_env.dynamics import reset_row, step_row
@@ -254,7 +255,9 @@ def _read_names(path: Path, setting: Setting) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line, tunes, and prints the escalation table."""
     args = experiment_parser("agents.tune_tables", __doc__).parse_args(argv)
-    path = tune_tables(read_experiment(args), progress_bar=not args.quiet)
+    experiment = read_experiment(args)
+    with claim(experiment.output_dir):
+        path = tune_tables(experiment, progress_bar=not args.quiet)
     data = json.loads(path.read_text())
     for task_type, row in zip(data["task_types"], data["escalation"], strict=True):
         print(f"{task_type}: {' -> '.join(row)}")

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agents.benchmark.routing_scores import gap_recovered
 from agents.checkpoint import write_whole
 from agents.experiment import check_output_dir, choose_device
 from orchestai_env.cli import run_command
@@ -24,7 +25,6 @@ from supervised.embeddings import embed_texts
 from supervised.predict_success import PACKAGES, choose
 from supervised.predictors import CANDIDATES, TYPE_MEAN
 from supervised.reliability_plot import plot_reliability
-from supervised.routing_scores import gap_recovered
 from supervised.source_labels import SourceLabels, read_source_labels
 from supervised.success_predictor import BoolArray, FloatArray, Problem, cross_fit
 from supervised.success_scores import (

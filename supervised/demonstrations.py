@@ -93,7 +93,13 @@ class PolicyPlayer:
 
 
 def collect_demonstrations(
-    setting: Setting, expert: Expert, player: Player, *, seed: int, temperature: float
+    setting: Setting,
+    expert: Expert,
+    player: Player,
+    *,
+    seed: int,
+    temperature: float,
+    keys: tuple[str, ...] = KEYS,
 ) -> Demonstrations:
     """Plays every workflow once and labels each decision by the expert.
 
@@ -105,17 +111,18 @@ def collect_demonstrations(
         setting: training workflows, rules and weights.
         expert: labels the states.
         player: decides which states are met.
-        seed: of simulated outcomes.
+        seed: of simulated outcomes, and of what varies by episode.
         temperature: > 0, in units of reward.
+        keys: of the observation, as the player and the policy to be cloned read it.
     Raises:
-        ConfigError: no workflow leaves anything to decide.
+        ConfigError: no workflow leaves anything to decide, or the data lack a key.
     """
-    episodes = start_episodes(setting, seed=seed)
+    episodes = start_episodes(setting, seed=seed, keys=keys)
     parts = []
     rows = np.flatnonzero(episodes.ended == ONGOING)
     while len(rows):
         values = expert.values(episodes, rows)
-        observation = {key: getattr(episodes.out, key)[rows] for key in KEYS}
+        observation = {key: getattr(episodes.out, key)[rows] for key in keys}
         met = Demonstrations(
             observation=observation, target=soft_targets(values, temperature), workflow=rows
         )

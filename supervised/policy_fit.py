@@ -7,9 +7,8 @@ from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.utils import set_random_seed
 
-from agents.evaluate import KEYS
 from agents.experiment import Experiment
-from agents.policy import WorkerScoringPolicy
+from agents.policy import WorkerScoringPolicy, policy_keys
 from orchestai_env.errors import ConfigError
 from orchestai_env.observation import ObservationLayout
 from supervised.behaviour_cloning import CloningLearner, CloningSettings, DaggerFit
@@ -52,11 +51,16 @@ def policy_fit(experiment: Experiment) -> DaggerFit:
     )
 
 
+def _observation_keys(experiment: Experiment) -> tuple[str, ...]:
+    settings = experiment.config.training.policy
+    return policy_keys(settings.kind, settings.embeddings)
+
+
 def _new_policy(experiment: Experiment) -> WorkerScoringPolicy:
     set_random_seed(experiment.seed)
     dataset = experiment.dataset("train")
     policy = WorkerScoringPolicy(
-        ObservationLayout.of(dataset, KEYS).space,
+        ObservationLayout.of(dataset, _observation_keys(experiment)).space,
         spaces.Discrete(len(dataset.pool)),
         lambda _: experiment.config.training.phase1_supervised.learning_rate,
         **experiment.config.training.policy.model_dump(),
@@ -70,6 +74,7 @@ class _Collector:
     def __init__(self, experiment: Experiment) -> None:
         self._settings = experiment.config.training.phase1_supervised
         self._setting = experiment.training_setting(self._settings.expert_workflows)
+        self._keys = _observation_keys(experiment)
         self._seed = experiment.seed
         self._expert = EXPERTS[self._settings.expert](self._setting, self._settings, self._seed)
         rng = np.random.default_rng(self._seed)
@@ -91,6 +96,7 @@ class _Collector:
             player,
             seed=seed,
             temperature=self._settings.label_temperature,
+            keys=self._keys,
         )
         rows = self._held_out[data.workflow]
         if rows.all() or not rows.any():

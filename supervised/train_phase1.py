@@ -17,6 +17,7 @@ from agents.config import ExperimentSettings, load_experiment
 from agents.evaluate import evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
 from agents.registry import load_cloned_policy
+from agents.run_folder import claim
 from agents.tracking import wandb_run
 from orchestai_env.cli import run_command
 from orchestai_env.errors import CheckpointError
@@ -213,13 +214,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     plans = _plan_files(args)
     experiment = read_experiment(args, _settings(args, learns_plans=bool(plans)))
-    result = train_phase1(
-        experiment,
-        resume=args.resume,
-        progress_bar=not args.quiet,
-        use_wandb=args.wandb,
-        plans=plans,
-    )
+    with claim(experiment.output_dir):
+        result = train_phase1(
+            experiment,
+            resume=args.resume,
+            progress_bar=not args.quiet,
+            use_wandb=args.wandb,
+            plans=plans,
+        )
     planner, policy = (result["learners"].get(name) for name in (PLANNER, POLICY))
     if planner is not None:
         print(

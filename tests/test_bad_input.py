@@ -237,7 +237,7 @@ def test_checkpoint_of_other_workers(
 
     line = refused(train_phase2.main, *arguments, "--data", folder, "--checkpoint", path)
 
-    assert f"{path}: trained for workers" in line and "['ace', 'bob']" in line
+    assert f"{path}: trained for task_types" in line and "['math', 'code']" in line
 
 
 @TRAININGS

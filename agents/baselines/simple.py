@@ -51,3 +51,24 @@ class LowestFeatureAgent:
         """Returns int64 (m,) workers; see Agent."""
         values = self._read.worker_feature(observation, self._feature)
         return np.where(self._read.allowed(observation), values, np.inf).argmin(axis=1), state
+
+
+class RoundRobinAgent:
+    """Gives the calls of an episode to the workers in turn; a masked one is passed over."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Prepares to count calls."""
+        self._read = ObservationReader(setting.dataset, setting.rules.max_attempts)
+
+    def predict(
+        self,
+        observation: Obs,
+        state: State = None,
+        episode_start: npt.NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Actions, State]:
+        """Returns int64 (m,) workers; see Agent."""
+        allowed = self._read.allowed(observation)
+        count = allowed.shape[1]
+        turn = (np.arange(count) - self._read.calls(observation)[:, None]) % count
+        return np.where(allowed, turn, count).argmin(axis=1), state

@@ -7,35 +7,66 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.benchmark.runs import Benchmark, quick_settings, run_benchmark
-from agents.config import load_experiment
+from agents.benchmark.suites import suite_names, suite_path
+from agents.config import ExperimentSettings, load_experiment
 from orchestai_env.cli import run_command
+from orchestai_env.settings import parse_settings
+
+_OVERRIDES = ("engine", "num_seeds", "num_jobs")
+"""Options that go before the setting of the same name."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parses the command line and runs the benchmark."""
+    args = _parser().parse_args(argv)
+    path = suite_path(args.suite) if args.suite else args.config
+    config = load_experiment(path)
+    if args.quick:
+        config = quick_settings(config)
+    benchmark = Benchmark(
+        config=_overridden(config, args),
+        config_path=path,
+        output_dir=args.output_dir,
+        foreign=tuple(args.agent),
+    )
+    run_benchmark(benchmark, args.data)
+    print(f"report: {args.output_dir / 'report.html'}, summary: {args.output_dir / 'summary.json'}")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m agents.benchmark", description=__doc__)
     add = parser.add_argument
-    add("--config", type=Path, required=True, help="settings (YAML)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--suite", metavar="NAME", help=f"fixed benchmark: {', '.join(suite_names())}"
+    )
+    what.add_argument("--config", type=Path, help="settings of another one (YAML)")
     add("--data", type=Path, help="folder of recorded outcomes, or of an imported data set")
     add("--output_dir", type=Path, required=True, help="runs and results; finished ones are kept")
     add("--quick", action="store_true", help="one seed, the main profile, fewer replicates")
+    add("--engine", help="where it runs, local or ray, in place of benchmark.engine")
+    add("--num_seeds", type=int, help="in place of benchmark.num_seeds")
+    add("--num_jobs", type=int, help="in place of benchmark.num_jobs")
     add(
         "--agent",
         action="append",
         default=[],
         metavar="NAME=WHERE",
-        help="one more agent: path.zip of an SB3 PPO, or package.module:factory(setting, seed)",
+        help="one more agent: path.zip of an SB3 model, or package.module:factory(setting, seed)",
     )
-    args = parser.parse_args(argv)
-    config = load_experiment(args.config)
-    benchmark = Benchmark(
-        config=quick_settings(config) if args.quick else config,
-        config_path=args.config,
-        output_dir=args.output_dir,
-        foreign=tuple(args.agent),
-    )
-    run_benchmark(benchmark, args.data)
-    print(f"report: {args.output_dir / 'report.md'}, summary: {args.output_dir / 'summary.json'}")
+    return parser
+
+
+def _overridden(config: ExperimentSettings, args: argparse.Namespace) -> ExperimentSettings:
+    """Returns the settings with those of the command line.
+
+    Raises:
+        ConfigError: one is out of range.
+    """
+    given = {name: getattr(args, name) for name in _OVERRIDES if getattr(args, name) is not None}
+    data = config.model_dump()
+    data["benchmark"] |= given
+    return parse_settings(data, ExperimentSettings, where="command line")
 
 
 if __name__ == "__main__":

@@ -1,170 +1,162 @@
-"""Comparison of all agents under one reward profile: point estimates and intervals."""
+"""Comparison of all agents under one reward profile: evaluated side by side, kept as they come."""
 
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import track
 
-from agents.agent import Agent, Setting
-from agents.benchmark.resampling import (
-    Compose,
-    Replicates,
-    evaluate_seeds,
-    recorded_composer,
-    replicate,
-    simulated_composer,
+from agents.benchmark.engine import open_executor
+from agents.benchmark.finished import FILE, Finished, hash_of
+from agents.benchmark.summary import BOUND, REFERENCE, Evaluations
+from agents.benchmark.workbench import (
+    SPLITS,
+    ComparisonPlan,
+    Result,
+    Task,
+    Workbench,
+    evaluation_name,
 )
-from agents.config import ExperimentSettings, profile_weights
-from agents.experiment import experiment_dataset
-from agents.registry import BUILDERS, AgentContext, foreign_builder
-from orchestai_env.datasets.folder import load_folder
+from agents.config import profile_weights
+from agents.registry import SLOW
+from orchestai_env import __version__
+from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS
+from orchestai_env.errors import ConfigError
 
-REFERENCE = "escalation"
-"""The agent that differences are paired to."""
-SPLITS = ("train", "test")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ComparisonPlan:
-    """What to compare; plain values, so that worker processes can be sent it."""
-
-    config_path: Path
-    config: ExperimentSettings
-    data: Path | None
-    profile: str
-    run_dirs: tuple[Path, ...]
-    """One per seed; see AgentContext.run_dir."""
-    seeds: tuple[int, ...]
-    foreign: tuple[str, ...]
-    """Values of the option --agent."""
-
-
-class _Comparison:
-    """Agents, composers and settings of a plan, loaded once per process."""
-
-    def __init__(self, plan: ComparisonPlan) -> None:
-        torch.set_num_threads(1)
-        self.plan = plan
-        weights = profile_weights(plan.config, plan.config_path, plan.profile)
-        self.settings: dict[str, Setting] = {}
-        self.compose: dict[str, Compose] = {}
-        folder = load_folder(plan.data, plan.config.planner.max_subtasks) if plan.data else None
-        for split in SPLITS:
-            dataset = (
-                folder.dataset(split) if folder else experiment_dataset(plan.config, None, split)
-            )
-            self.settings[split] = Setting(
-                dataset=dataset, rules=plan.config.rules(), weights=weights
-            )
-            self.compose[split] = (
-                recorded_composer(folder, split) if folder else simulated_composer(dataset)
-            )
-        self.agents = self._build_agents()
-
-    def _build_agents(self) -> dict[str, Sequence[Agent]]:
-        builders = dict(BUILDERS) | dict(foreign_builder(text) for text in self.plan.foreign)
-        contexts = [
-            AgentContext(setting=self.settings["test"], run_dir=run_dir, seed=seed)
-            for run_dir, seed in zip(self.plan.run_dirs, self.plan.seeds, strict=True)
-        ]
-        return {name: [build(c) for c in contexts] for name, build in builders.items()}
-
-    def points(self, name: str, split: str) -> dict[str, Any]:
-        """Returns the means of one agent over many workflows of a split, and per seed."""
-        num_workflows = self.plan.config.benchmark.workflows
-        rng = np.random.default_rng(self.plan.config.seed)
-        dataset = self.compose[split](rng, num_workflows, False)
-        setting = dataclasses.replace(self.settings[split], dataset=dataset)
-        found = [
-            outcomes.summary()
-            for outcomes in evaluate_seeds(self.agents[name], setting, seed=self.plan.config.seed)
-        ]
-        means: dict[str, Any] = {
-            key: float(np.mean([summary[key] for summary in found])) for key in found[0]
-        }
-        return means | {"return_per_seed": [summary["return_mean"] for summary in found]}
-
-    def replicate(self, split: str, index: int) -> dict[str, float]:
-        """Runs one replicate of a split."""
-        return replicate(
-            self.agents,
-            self.compose[split],
-            self.settings[split],
-            num_workflows=self.plan.config.benchmark.replicate_workflows,
-            seed=[self.plan.config.seed, SPLITS.index(split), index],
-        )
-
-
-_in_process: _Comparison | None = None
+_in_process: Workbench | None = None
 
 
 def _start_process(plan: ComparisonPlan) -> None:
     global _in_process  # one per worker process; the executor's initializer has no other place
-    _in_process = _Comparison(plan)
+    _in_process = Workbench(plan)
 
 
-def _points(name: str, split: str) -> tuple[str, str, dict[str, Any]]:
+def _run(task: Task) -> tuple[str, list[Result]]:
     assert _in_process is not None
-    return name, split, _in_process.points(name, split)
+    return task.evaluation, _in_process.run(task)
 
 
-def _replicate(split: str, index: int) -> tuple[str, int, dict[str, float]]:
-    assert _in_process is not None
-    return split, index, _in_process.replicate(split, index)
+def evaluate_agents(plan: ComparisonPlan) -> Evaluations:
+    """Evaluates every agent; what is finished stays in the profile's folder for a repeated call.
 
-
-def compare(plan: ComparisonPlan) -> dict[str, Any]:
-    """Evaluates every agent on both splits, with intervals over queries and seeds.
-
-    Returns:
-        {agent: {train: {...}, test: {return_mean, ci95, ...}}, paired: {agent: {...}}}; paired
-        differences are agent - escalation table on test queries.
+    Raises:
+        OrchestAIError: the settings or the data are wrong, or a worker process died.
     """
-    names = [*BUILDERS, *(foreign_builder(text)[0] for text in plan.foreign)]
-    count = plan.config.benchmark.replicates
-    _Comparison(plan)  # what is wrong shows here in one line, not as a broken worker process
-    context = multiprocessing.get_context("spawn")
-    summary: dict[str, Any] = {name: {} for name in names}
-    values = {split: {name: np.zeros(count) for name in names} for split in SPLITS}
-    with ProcessPoolExecutor(
-        plan.config.benchmark.num_jobs, context, _start_process, (plan,)
-    ) as pool:
-        futures: list[Future[Any]] = []
-        futures += [pool.submit(_points, name, split) for name in names for split in SPLITS]
-        futures += [pool.submit(_replicate, split, i) for split in SPLITS for i in range(count)]
+    _check_sizes(plan)
+    finished = _open_finished(plan)
+    tasks = list(_missing(plan, finished))
+    errors: dict[str, str] = {}
+    if tasks:
+        Workbench(plan)  # what is wrong shows here in one line, not as a broken worker process
+        errors = _run_all(plan, tasks, finished)
+    return _gather(plan, finished, errors)
+
+
+def _run_all(plan: ComparisonPlan, tasks: Sequence[Task], finished: Finished) -> dict[str, str]:
+    """Runs tasks side by side and keeps their results; returns the errors by agent."""
+    errors: dict[str, str] = {}
+    benchmark = plan.config.benchmark
+    with open_executor(benchmark.engine, benchmark.num_jobs, _start_process, (plan,)) as pool:
+        futures: list[Future[tuple[str, list[Result]]]] = [pool.submit(_run, t) for t in tasks]
         title = f"evaluating, profile {plan.profile}"
         for future in track(as_completed(futures), title, len(futures)):
-            found = future.result()
-            if isinstance(found[1], str):
-                summary[found[0]][found[1]] = found[2]
-            else:
-                for name, value in found[2].items():
-                    values[found[0]][name][found[1]] = value
-    _add_intervals(summary, {split: Replicates(of) for split, of in values.items()})
-    return summary
+            evaluation, results = future.result()
+            for result in results:
+                if result.error is None:
+                    finished.add(result.agent, evaluation, result.found)
+                else:
+                    errors[result.agent] = result.error
+    return errors
 
 
-def _add_intervals(summary: dict[str, Any], replicates: dict[str, Replicates]) -> None:
-    """Adds ci95 to every agent and split, and the paired differences on test queries."""
-    paired = {}
-    for name in list(summary):
-        for split, found in replicates.items():
-            summary[name][split]["ci95"] = list(found.interval(name))
-        if name != REFERENCE:
-            difference = (
-                summary[name]["test"]["return_mean"] - summary[REFERENCE]["test"]["return_mean"]
-            )
-            paired[name] = {
-                "minus": REFERENCE,
-                "difference_mean": difference,
-                "ci95": list(replicates["test"].difference(name, REFERENCE)),
+def _check_sizes(plan: ComparisonPlan) -> None:
+    """Refuses replicates in which a seed would get no workflow."""
+    count = plan.config.benchmark.replicate_workflows
+    if count < len(plan.seeds):
+        raise ConfigError(
+            f"{plan.config_path}: benchmark.replicate_workflows: expected at least one workflow "
+            f"for each of {len(plan.seeds)} seeds, got {count}"
+        )
+
+
+def _tasks(plan: ComparisonPlan) -> Iterator[Task]:
+    """Yields all there is to evaluate; the slow agents first, since they take longest."""
+    names = tuple(plan.builders())
+    usual = tuple(name for name in names if name not in SLOW)
+    for name in names:
+        if name in SLOW:
+            yield Task("bound", "test", 0, (name,))
+    if len(usual) < len(names):  # on the same workflows, to compare with
+        yield Task("bound", "test", 0, tuple(sorted({REFERENCE, BOUND} & set(usual))))
+    for split in SPLITS:
+        for name in usual:
+            yield Task("points", split, 0, (name,))
+    for split in SPLITS:
+        for index in range(plan.config.benchmark.replicates):
+            yield Task("replicate", split, index, usual)
+
+
+def _missing(plan: ComparisonPlan, finished: Finished) -> Iterator[Task]:
+    for task in _tasks(plan):
+        left = tuple(name for name in task.agents if (name, task.evaluation) not in finished)
+        if left:
+            yield dataclasses.replace(task, agents=left)
+
+
+def _open_finished(plan: ComparisonPlan) -> Finished:
+    """Opens the kept results; those of other settings, data or weights do not count."""
+    benchmark = plan.config.benchmark
+    shared: list[str | Path] = [
+        __version__,
+        plan.config.model_dump_json(exclude={"benchmark", "system"}),
+        plan.config.rules().model_dump_json(),
+        profile_weights(plan.config, plan.config_path, plan.profile).model_dump_json(),
+        f"{benchmark.workflows} {benchmark.replicate_workflows} {benchmark.bound_workflows}",
+        str(plan.seeds),
+    ]
+    if plan.data is not None:
+        shared += [plan.data / DESCRIPTION, plan.data / PREDICTIONS]
+    tables = [path for run_dir in plan.run_dirs for path in sorted(run_dir.glob("*.json"))]
+    baselines = hash_of(*shared, *plan.run_dirs)  # one may look at anything in the run folders
+    made_of = dict.fromkeys(plan.builders(), baselines)
+    for name in benchmark.trained:
+        made_of[name] = hash_of(*shared, *tables, *(run_dir / name for run_dir in plan.run_dirs))
+    for text in plan.foreign:
+        name, _, where = text.partition("=")
+        module = Path(where.partition(":")[0].replace(".", "/") + ".py")
+        made_of[name] = hash_of(*shared, where, Path(where), module)
+    return Finished(plan.folder / FILE, made_of)
+
+
+def _gather(plan: ComparisonPlan, finished: Finished, errors: Mapping[str, str]) -> Evaluations:
+    """Reads all results of the agents that made no error."""
+    names = tuple(plan.builders())
+    usual = [name for name in names if name not in SLOW and name not in errors]
+    bound = evaluation_name("bound", "test")
+    indices = range(plan.config.benchmark.replicates)
+    return Evaluations(
+        agents=names,
+        errors=errors,
+        points={
+            name: {split: finished[name, evaluation_name("points", split)] for split in SPLITS}
+            for name in usual
+        },
+        bound={
+            name: finished[name, bound]
+            for name in names
+            if name not in errors and (name, bound) in finished
+        },
+        replicates={
+            name: {
+                split: np.array(
+                    [finished[name, evaluation_name("replicate", split, i)] for i in indices]
+                )
+                for split in SPLITS
             }
-    summary["paired"] = paired
+            for name in usual
+        },
+    )

@@ -7,7 +7,7 @@ episodes would understate it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ SeedAgents = Sequence[Agent]
 """One agent trained or tuned per seed."""
 Compose = Callable[[np.random.Generator, int, bool], Dataset]
 """(rng, number of workflows, resample the queries?) -> data set."""
+MEASURES = ("return", "success", "cost_usd", "latency_s")
+"""What a replicate notes of every agent; latency is the makespan."""
 
 
 def recorded_composer(folder: RecordedFolder, split: str) -> Compose:
@@ -61,27 +63,6 @@ def simulated_composer(dataset: Dataset) -> Compose:
     return compose
 
 
-@dataclasses.dataclass(frozen=True)
-class Replicates:
-    """Mean returns of every agent in every replicate; the same queries and seeds for all."""
-
-    mean_return: Mapping[str, npt.NDArray[np.float64]]
-    """Agent -> float64 (replicates,)."""
-
-    def interval(self, agent: str) -> tuple[float, float]:
-        """Returns the 95 % interval of an agent's mean return."""
-        return _percentiles(self.mean_return[agent])
-
-    def difference(self, agent: str, other: str) -> tuple[float, float]:
-        """Returns the 95 % interval of the paired difference agent - other."""
-        return _percentiles(self.mean_return[agent] - self.mean_return[other])
-
-
-def _percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(low), float(high)
-
-
 def evaluate_seeds(agents: SeedAgents, setting: Setting, *, seed: int) -> list[Outcomes]:
     """Runs the agent of every seed over the same workflows."""
     if all(agent is agents[0] for agent in agents):
@@ -89,58 +70,62 @@ def evaluate_seeds(agents: SeedAgents, setting: Setting, *, seed: int) -> list[O
     return [evaluate(agent, setting, seed=seed) for agent in agents]
 
 
-def replicate_return(
-    agents: SeedAgents,
-    setting: Setting,
-    chosen: npt.NDArray[np.int64],
-    *,
-    seed: int,
-) -> float:
-    """Returns the mean return over workflows that are dealt out to the resampled seeds' agents.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Replicate:
+    """One resampling of queries and seeds; every agent is run on the same."""
+
+    setting: Setting
+    """Workflows composed of resampled queries."""
+    chosen: npt.NDArray[np.int64]
+    """int64 (num_seeds,); the seed resampled at each place; workflow k goes to the agent of seed
+    chosen[k modulo num_seeds]."""
+    luck: int
+    """Seed of simulated outcomes."""
+
+
+def resample(
+    compose: Compose, setting: Setting, *, num_workflows: int, num_seeds: int, seed: Sequence[int]
+) -> Replicate:
+    """Draws one replicate.
 
     Args:
-        agents: one per seed.
-        setting: workflows of one replicate.
-        chosen: int64 (num_seeds,); resampled seeds; workflow k goes to the agent of seed
-            chosen[k modulo num_seeds].
-        seed: of simulated outcomes.
-    """
-    count = len(setting.dataset.workflows)
-    total = 0.0
-    for index in np.unique(chosen):
-        places = np.flatnonzero(chosen == index)
-        rows = np.flatnonzero(np.isin(np.arange(count) % len(chosen), places))
-        part = dataclasses.replace(
-            setting, dataset=setting.dataset.with_workflows(setting.dataset.workflows.take(rows))
-        )
-        returns = evaluate(agents[int(index)], part, seed=seed).episode_return
-        total += float(returns.sum())
-    return total / count
-
-
-def replicate(
-    agents: Mapping[str, SeedAgents],
-    compose: Compose,
-    setting: Setting,
-    *,
-    num_workflows: int,
-    seed: Sequence[int],
-) -> dict[str, float]:
-    """Runs one replicate: every agent on the same resampled queries and seeds.
-
-    Args:
-        agents: name -> one agent per seed.
         compose: of the split to evaluate on.
         setting: rules and weights; its data set is replaced.
         num_workflows: workflows composed.
-        seed: of this replicate.
+        num_seeds: seeds of the benchmark.
+        seed: (of the benchmark, of the split, index of the replicate); the seeds drawn do not
+            depend on the split, so that differences of splits are paired over seeds.
     """
+    of_benchmark, _, index = seed
+    chosen = np.random.default_rng([of_benchmark, index]).integers(num_seeds, size=num_seeds)
     rng = np.random.default_rng(seed)
-    num_seeds = max(len(of_seed) for of_seed in agents.values())
-    chosen = rng.integers(num_seeds, size=num_seeds)
-    resampled = dataclasses.replace(setting, dataset=compose(rng, num_workflows, True))
-    luck = int(rng.integers(1 << 31))
-    return {
-        name: replicate_return(of_seed, resampled, chosen, seed=luck)
-        for name, of_seed in agents.items()
-    }
+    return Replicate(
+        setting=dataclasses.replace(setting, dataset=compose(rng, num_workflows, True)),
+        chosen=chosen,
+        luck=int(rng.integers(1 << 31)),
+    )
+
+
+def measure(agents: SeedAgents, replicate: Replicate) -> npt.NDArray[np.float64]:
+    """Runs an agent on a replicate.
+
+    Args:
+        agents: one per seed.
+        replicate: what to run them on; it needs as many workflows as there are seeds.
+    Returns:
+        float64 (4, num_seeds): the mean of each of MEASURES at each place.
+    """
+    setting, chosen = replicate.setting, replicate.chosen
+    place = np.arange(len(setting.dataset.workflows)) % len(chosen)
+    means = np.zeros((len(MEASURES), len(chosen)))
+    for index in np.unique(chosen):
+        rows = np.flatnonzero(chosen[place] == index)
+        workflows = setting.dataset.workflows.take(rows)
+        part = dataclasses.replace(setting, dataset=setting.dataset.with_workflows(workflows))
+        found = evaluate(agents[int(index)], part, seed=replicate.luck)
+        values = np.stack(
+            [found.episode_return, found.success, found.cost_usd, found.latency_ms / 1000.0]
+        )
+        for p in np.flatnonzero(chosen == index):
+            means[:, p] = values[:, place[rows] == p].mean(axis=1)
+    return means

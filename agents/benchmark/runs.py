@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from agents.benchmark.comparison import ComparisonPlan, compare
 from agents.benchmark.jobs import Job, run_jobs
-from agents.benchmark.plots import plot_cost_success, plot_learning_curves
-from agents.benchmark.report import console_table, write_report
-from agents.checkpoint import write_whole
-from agents.config import ExperimentSettings, profile_weights, save_resolved
-from agents.experiment import check_output_dir, seeds_of
-from agents.registry import PHASE1, PHASE2, SCRATCH, foreign_builder
+from agents.benchmark.made_of import claim_parts, data_part, parts_of
+from agents.benchmark.publish import compare_and_publish
+from agents.benchmark.trained import agent_settings, trained_jobs, write_settings
+from agents.benchmark.workbench import ComparisonPlan
+from agents.config import ExperimentSettings, save_resolved
+from agents.experiment import seeds_of
+from agents.registry import agent_builders
+from agents.run_folder import claim
 from agents.tune_tables import TABLES
-from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS
+from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS, read_description
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
-from orchestai_env.errors import ConfigError
-
-MADE_OF = "made_of.sha256"
-"""File of an output folder: a hash of the settings and the data that its runs come from."""
+from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
+from orchestai_env.errors import ConfigError, MissingFileError, shown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +36,11 @@ class Benchmark:
     def profiles(self) -> tuple[str, ...]:
         """Names of the reward profiles; the first is the main one."""
         return tuple(self.config.benchmark.profiles)
+
+    @property
+    def settings_dir(self) -> Path:
+        """Holds the settings of each trained agent."""
+        return self.output_dir / "settings"
 
     def run_dir(self, profile: str, seed: int) -> Path:
         """Returns the folder of the runs of one profile and seed."""
@@ -72,9 +71,12 @@ def prepare_data(benchmark: Benchmark, data: Path | None) -> Path | None:
             f"{benchmark.config_path}: compares agents on recorded outcomes ({source.source}); "
             "say where they are with --data FOLDER"
         )
-    folder = data
-    if not (data / DESCRIPTION).is_file():
+    if (data / DESCRIPTION).is_file():
+        folder = data
+        _check_imported(benchmark, data, source)
+    else:
         folder = benchmark.output_dir / "data"
+        _check_source(benchmark, data, source.source)
         assert pool is not None  # ExperimentSettings refuses a source without workers
         print(describe_import(import_recorded(data, source, pool, folder)))
     predict = Job("supervised.predict_success", ("--data", str(folder)), folder / PREDICTIONS)
@@ -82,105 +84,93 @@ def prepare_data(benchmark: Benchmark, data: Path | None) -> Path | None:
     return folder
 
 
-def _claim_output(benchmark: Benchmark, data: Path | None) -> None:
-    """Notes what the runs of an output folder are made of, and refuses to mix them with others.
+def _check_imported(benchmark: Benchmark, data: Path, source: RecordedSourceSettings) -> None:
+    """Refuses an imported data set of other settings, as results would not be of this benchmark.
 
     Raises:
-        ConfigError: the folder holds runs of other settings or data, which would be reused.
+        ConfigError: it is one.
     """
-    settings = benchmark.config.model_dump_json(exclude={"benchmark"})
-    content = settings.encode() + ((data / DESCRIPTION).read_bytes() if data else b"")
-    made_of = hashlib.sha256(content).hexdigest()
-    path = benchmark.output_dir / MADE_OF
-    if path.is_file() and path.read_text().strip() != made_of:
-        raise ConfigError(
-            f"{benchmark.output_dir}: holds runs of other settings or data, which would be reused; "
-            "name another --output_dir, or remove it"
+    found = read_description(data).settings.model_dump()
+    for key, wanted in source.model_dump().items():
+        if found[key] != wanted:
+            raise ConfigError(
+                f"{data}: was imported with source.{key} {shown(found[key])}, but "
+                f"{benchmark.config_path} says {shown(wanted)}; import the data again with it"
+            )
+
+
+def _check_source(benchmark: Benchmark, data: Path, source: str) -> None:
+    """Refuses a data folder without the source of the benchmark.
+
+    Raises:
+        MissingFileError: it is not there.
+    """
+    if not (data / source).is_dir():
+        raise MissingFileError(
+            f"benchmark {benchmark.config_path.stem!r}: its data is missing: expected the folder "
+            f"{data / source} of recorded outcomes, or an imported data set ({DESCRIPTION}) in "
+            f"{data}; fetch the source {source!r}, or say with --data where it is"
         )
-    write_whole(path, lambda partial: partial.write_text(made_of + "\n"))
 
 
 def training_jobs(benchmark: Benchmark, data: Path | None) -> list[Job]:
-    """Returns every tuning and training that the agents of the registry need."""
+    """Returns every tuning and training that the agents of a benchmark need."""
+    order = list(agent_settings(benchmark.config, benchmark.config_path))
     jobs = []
     for seed in seeds_of(benchmark.config):
         for profile in benchmark.profiles:
             folder = benchmark.run_dir(profile, seed)
-            shared = ["--config", str(benchmark.config_path), "--profile", profile]
-            shared += ["--seed", str(seed), "--quiet"]
-            shared += ["--data", str(data)] if data else []
-            phase1 = _job("supervised.train_phase1", shared, folder / PHASE1, "result.json")
-            best = str(folder / PHASE1 / "phase1_best.pth")
-            tuned = dataclasses.replace(
-                _job(
-                    "agents.train_phase2",
-                    [*shared, "--checkpoint", best],
-                    folder / PHASE2,
-                    "result.json",
-                ),
-                after=phase1,
+            options = ["--profile", profile, "--seed", str(seed), "--quiet"]
+            options += ["--data", str(data)] if data else []
+            jobs += trained_jobs(
+                benchmark.config.benchmark.trained,
+                order,
+                settings=benchmark.settings_dir,
+                folder=folder,
+                options=options,
             )
-            jobs += [
-                phase1,
-                _job("agents.tune_tables", shared, folder, TABLES),
-                _job("agents.train_phase2", shared, folder / SCRATCH, "result.json"),
-                tuned,
-            ]
+            config = ["--config", str(benchmark.config_path), "--output_dir", str(folder)]
+            jobs.append(Job("agents.tune_tables", (*config, *options), folder / TABLES))
     return jobs
 
 
-def _job(module: str, shared: Sequence[str], folder: Path, result: str) -> Job:
-    # A run that was killed before its end left its last checkpoint.
-    resume = ("--resume",) if any(folder.glob("*_last.*")) else ()
-    return Job(module, (*shared, "--output_dir", str(folder), *resume), folder / result)
-
-
 def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
-    """Runs everything that is not done yet, and writes summary.json, report.md and the plots.
+    """Runs everything that is not done yet, and writes summary.json, the pages and the plots.
 
+    Args:
+        benchmark: settings and output folder.
+        data: folder of recorded outcomes, or of an imported data set; None for simulated data.
     Returns:
-        What summary.json holds: the main profile's {agent: {train, test}, paired}, and the other
-        profiles' likewise under "profiles".
+        What summary.json holds; see compare_and_publish.
+    Raises:
+        OrchestAIError: settings or data are wrong, a training or an agent failed, or another
+            process writes to the output folder.
     """
-    for text in benchmark.foreign:
-        foreign_builder(text)
+    config, path = benchmark.config, benchmark.config_path
     if not benchmark.profiles:
-        raise ConfigError(f"{benchmark.config_path}: benchmark.profiles names no reward profile")
-    for profile in benchmark.profiles:
-        profile_weights(benchmark.config, benchmark.config_path, profile)
-    check_output_dir(benchmark.output_dir)
-    benchmark.output_dir.mkdir(parents=True, exist_ok=True)
-    save_resolved(benchmark.config, benchmark.output_dir / "config.yaml")
-    folder = prepare_data(benchmark, data)
-    _claim_output(benchmark, folder)
-    run_jobs(
-        training_jobs(benchmark, folder),
-        num_jobs=benchmark.config.benchmark.num_jobs,
-        title="training",
-    )
-    found = {profile: _compare(benchmark, folder, profile) for profile in benchmark.profiles}
-    main, *others = benchmark.profiles
-    summary = found[main] | {"profiles": {profile: found[profile] for profile in others}}
-    text = json.dumps(summary, indent=1) + "\n"
-    write_whole(benchmark.output_dir / "summary.json", lambda path: path.write_text(text))
-    for profile in benchmark.profiles:
-        curves = [benchmark.run_dir(profile, seed) for seed in seeds_of(benchmark.config)]
-        plot_learning_curves(
-            benchmark.output_dir / f"learning_curve_{profile}.png", curves, profile
+        raise ConfigError(f"{path}: benchmark.profiles names no reward profile")
+    agent_builders(config.benchmark, benchmark.foreign)
+    parts = parts_of(config, path)
+    with claim(benchmark.output_dir):
+        claim_parts(benchmark.output_dir, parts)
+        save_resolved(config, benchmark.output_dir / "config.yaml")
+        write_settings(agent_settings(config, path), path, benchmark.settings_dir)
+        folder = prepare_data(benchmark, data)
+        if folder is not None:
+            claim_parts(benchmark.output_dir, [data_part(folder)])
+        run_jobs(
+            training_jobs(benchmark, folder),
+            num_jobs=config.benchmark.num_jobs,
+            title="training",
+            engine=config.benchmark.engine,
         )
-        plot_cost_success(
-            benchmark.output_dir / f"cost_success_{profile}.png", found[profile], profile
-        )
-    write_report(benchmark.output_dir / "report.md", found, benchmark.config)
-    for profile, results in found.items():
-        # At fewer columns rich would cut figures off; a narrow terminal wraps the lines instead.
-        Console(width=max(Console().width, 122)).print(console_table(profile, results))
-    return summary
+        return compare_and_publish(_plans(benchmark, folder), benchmark.output_dir)
 
 
-def _compare(benchmark: Benchmark, data: Path | None, profile: str) -> dict[str, Any]:
+def _plans(benchmark: Benchmark, data: Path | None) -> list[ComparisonPlan]:
+    """Returns what to compare under every profile."""
     seeds = tuple(seeds_of(benchmark.config))
-    return compare(
+    return [
         ComparisonPlan(
             config_path=benchmark.config_path,
             config=benchmark.config,
@@ -190,7 +180,8 @@ def _compare(benchmark: Benchmark, data: Path | None, profile: str) -> dict[str,
             seeds=seeds,
             foreign=benchmark.foreign,
         )
-    )
+        for profile in benchmark.profiles
+    ]
 
 
 def quick_settings(config: ExperimentSettings) -> ExperimentSettings:

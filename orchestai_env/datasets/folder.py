@@ -80,8 +80,9 @@ class DatasetDescription(pydantic.BaseModel):
     format_version: int
     settings: RecordedSourceSettings
     workers: WorkerPool
-    latency_label: Literal["recorded", "derived"]
-    """derived as soon as one latency was not recorded but made from tokens."""
+    latency_label: Literal["recorded", "derived", "not recorded"]
+    """derived as soon as one latency was not recorded but made from tokens; not recorded where
+    the settings leave latency out."""
     num_derived_latencies: int
     """Calls whose latency was derived."""
     num_unanswered_queries: int

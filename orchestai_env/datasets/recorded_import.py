@@ -7,6 +7,7 @@ import hashlib
 import json
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -76,7 +77,8 @@ def import_recorded(
         MissingFileError: the data folder, the source or a file of it is missing.
         ConfigError: the source has no such task type.
         UnknownWorkerError: the source has no such worker.
-        DataError: a line is malformed, a worker has no usable call, or a split has no query.
+        DataError: a line is malformed, a worker has no usable call, a split has no query, or the
+            settings leave out a cost or latency that is recorded.
     """
     data_root, output_dir = Path(data_root), Path(output_dir)
     if output_dir.exists() and not output_dir.is_dir():
@@ -89,7 +91,7 @@ def import_recorded(
         format_version=FORMAT_VERSION,
         settings=settings,
         workers=pool,
-        latency_label="derived" if source.num_derived else "recorded",
+        latency_label=_latency_label(settings, source.num_derived),
         num_derived_latencies=source.num_derived,
         num_unanswered_queries=source.num_unanswered,
         sources={path.relative_to(data_root).as_posix(): _sha256(path) for path in paths},
@@ -157,10 +159,12 @@ def _read_source(
             raise UnknownWorkerError(
                 f"{outcomes_path}: {unknown_name('worker', name, calls.models)}"
             )
-    rows = calls.rows
+    rows = _without_unrecorded(outcomes_path, calls.rows, settings)
+    derived = np.zeros(len(rows.query), bool)
     if settings.latency == "derived":
+        derived = np.isnan(rows.latency_ms)
         rows = rows.with_derived_latency(pool)
-    derived = np.isnan(calls.rows.latency_ms) & ~np.isnan(rows.latency_ms)
+        derived &= ~np.isnan(rows.latency_ms)
     of_type = np.array([kind in settings.task_types for kind in types.values()])
     answered = np.zeros(len(queries), bool)
     answered[rows.query[rows.usable_mask]] = True
@@ -180,6 +184,35 @@ def _read_source(
     )
 
 
+def _without_unrecorded(
+    path: Path, rows: RecordedRows, settings: RecordedSourceSettings
+) -> RecordedRows:
+    """Sets cost and latency to 0 where the settings say that the source records none.
+
+    Raises:
+        DataError: it does record one.
+    """
+    for key, column in (("cost", "cost_usd"), ("latency", "latency_ms")):
+        if getattr(settings, key) != "none":
+            continue
+        values = getattr(rows, column)
+        if not np.isnan(values).all():
+            raise DataError(
+                f"{path}: column {column!r} has recorded values, but the settings say "
+                f"`{key}: none`; set `{key}: recorded`"
+            )
+        rows = dataclasses.replace(rows, **{column: np.zeros_like(values)})
+    return rows
+
+
+def _latency_label(
+    settings: RecordedSourceSettings, num_derived: int
+) -> Literal["recorded", "derived", "not recorded"]:
+    if settings.latency == "none":
+        return "not recorded"
+    return "derived" if num_derived else "recorded"
+
+
 def _check_workers(
     path: Path, rows: RecordedRows, settings: RecordedSourceSettings, pool: WorkerPool
 ) -> None:
@@ -187,7 +220,9 @@ def _check_workers(
     calls = np.bincount(rows.worker[rows.usable_mask], minlength=len(pool))
     if calls.all():
         return
-    hint = "" if settings.latency == "derived" else ", or set `latency: derived`"
+    hint = ", or set `latency: derived`" if settings.latency == "recorded" else ""
+    if np.isnan(rows.cost_usd).all():
+        hint = ", or, where the source records scores alone, set `cost: none` and `latency: none`"
     raise DataError(
         f"{path}: worker {pool.names[int(np.argmin(calls))]!r} has no call with cost and latency "
         f"for the chosen task types; leave it out{hint}"
@@ -270,6 +305,7 @@ def describe_import(folder: RecordedFolder) -> str:
         f"{data.name}: {len(folder.queries):,} queries of {len(data.task_types)} task types, "
         f"{len(data.pool)} workers",
         f"latency: {_latency_words(description)}",
+        *(["cost: not recorded, taken as 0"] if description.settings.cost == "none" else []),
         "",
         f"{'split':<12}{'queries':>9}{'workflows':>11}",
     ]
@@ -287,14 +323,17 @@ def describe_import(folder: RecordedFolder) -> str:
     width = max(map(len, (head, *data.pool.names))) + 2
     lines += ["", f"{head:<{width}}{'success':>9}{'USD':>11}{'s':>8}"]
     for w, name in enumerate(data.pool.names):
-        lines.append(
-            f"{name:<{width}}{overall.success[0, w]:>9.3f}{overall.cost_usd[0, w]:>11.6f}"
-            f"{overall.latency_ms[0, w] / 1000:>8.2f}"
-        )
+        cost = f"{overall.cost_usd[0, w]:.6f}" if description.settings.cost != "none" else "-"
+        seconds = f"{overall.latency_ms[0, w] / 1000:.2f}"
+        if description.settings.latency == "none":
+            seconds = "-"
+        lines.append(f"{name:<{width}}{overall.success[0, w]:>9.3f}{cost:>11}{seconds:>8}")
     return "\n".join(lines)
 
 
 def _latency_words(description: DatasetDescription) -> str:
+    if description.latency_label == "not recorded":
+        return "not recorded, taken as 0"
     if description.latency_label == "recorded":
         return "recorded"
     calls = description.num_derived_latencies

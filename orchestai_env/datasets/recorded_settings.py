@@ -33,9 +33,13 @@ class RecordedSourceSettings(pydantic.BaseModel):
     """Task types of the source to use; their order is that of the vocabulary."""
     success_threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.5
     """A call succeeds when its score is at or above this."""
-    latency: Literal["recorded", "derived"] = "recorded"
+    cost: Literal["recorded", "none"] = "recorded"
+    """What a call costs: `recorded` masks one without a recorded cost; `none`, for a source that
+    records none, makes every call free and says so."""
+    latency: Literal["recorded", "derived", "none"] = "recorded"
     """What becomes of a call without a recorded latency: `recorded` masks it, `derived` takes
-    first_token_ms + 1000 * output_tokens / tokens_per_s of its worker."""
+    first_token_ms + 1000 * output_tokens / tokens_per_s of its worker; `none`, for a source that
+    records none, lets every call end at once and says so."""
     shapes: Literal["planning", "random"] = "planning"
     """Where DAG shapes come from: recorded plans (the folder planning/ inside the data folder), or
     a seeded generator."""

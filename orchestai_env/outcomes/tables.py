@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,40 @@ class OutcomeTables(NamedTuple):
     """float64 (4096,); quantiles of the standard normal distribution at (i + 0.5) / 4096."""
 
 
+_WORKER_AXIS = {
+    RECORDED: {"num_trials": 1, "success": 1, "quality": 1, "cost_usd": 1, "latency_us": 1},
+    SIMULATED: {
+        "capable": 1,
+        "skill": 1,
+        "input_cost_usd": 1,
+        "output_cost_usd": 0,
+        "output_tokens": 1,
+        "first_token_us": 0,
+        "token_ns": 0,
+    },
+}
+"""Kind of source -> the arrays that hold something per worker, and on which axis."""
+
+
+def select_workers(tables: OutcomeTables, workers: npt.NDArray[np.int64]) -> OutcomeTables:
+    """Returns the outcomes of some workers only, in this order.
+
+    A recorded call keeps its outcome. A simulated one does where its worker keeps its index, since
+    random numbers go by index; the others keep their odds.
+
+    Args:
+        tables: of one source.
+        workers: int64 (V,), 0..W-1; none twice.
+    """
+    axes = _WORKER_AXIS[int(tables.kind[0])]
+    kept = {name: _taken(getattr(tables, name), workers, axis) for name, axis in axes.items()}
+    return tables._replace(**kept)
+
+
+def _taken(table: npt.NDArray[Any], workers: npt.NDArray[np.int64], axis: int) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(np.take(table, workers, axis))
+
+
 def empty_tables() -> dict[str, npt.NDArray[np.generic]]:
     """Returns every field of OutcomeTables with the right dtype and length 1 in each dimension."""
     return {
@@ -86,3 +120,18 @@ class WorkerStatistics:
     """float64 (T, W) [USD]; 95 % quantile, what the budget reserves for a call."""
     predicted_success: npt.NDArray[np.float32] | None = None
     """float32 (Q, W), 0..1; cross-fitted prediction per query, or None."""
+
+    def select(self, workers: npt.NDArray[np.int64]) -> WorkerStatistics:
+        """Returns what is known of some workers only, in this order.
+
+        Args:
+            workers: int64 (V,), 0..W-1; none twice.
+        """
+        predicted = self.predicted_success
+        return WorkerStatistics(
+            success=_taken(self.success, workers, 1),
+            cost_usd=_taken(self.cost_usd, workers, 1),
+            latency_ms=_taken(self.latency_ms, workers, 1),
+            cost_upper_usd=_taken(self.cost_upper_usd, workers, 1),
+            predicted_success=None if predicted is None else _taken(predicted, workers, 1),
+        )

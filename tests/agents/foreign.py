@@ -11,3 +11,8 @@ NUMBER = 1
 def dearest_of_seed(setting: Setting, seed: int) -> Agent:
     """Returns an agent of two that depends on the seed."""
     return RandomAgent(seed) if seed else LowestFeatureAgent(setting, "price")
+
+
+def no_agent(setting: Setting, seed: int) -> Agent:
+    """Fails, as a factory of someone else may."""
+    raise RuntimeError("no agent today <&>")

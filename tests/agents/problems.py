@@ -85,6 +85,7 @@ class Recorder:
         self._agent = agent
         self.calls: list[list[int]] = []
         self.episodes: Episodes | None = None
+        self.observation_keys = getattr(agent, "observation_keys", KEYS)
 
     def attach(self, episodes: Episodes) -> None:
         self.episodes = episodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3 import A2C, PPO
 
 from agents.checkpoint import (
     PHASE1_KEYS,
+    build_policy,
     load_policy_state,
     read_phase1,
     read_policy_weights,
@@ -22,9 +24,14 @@ from agents.checkpoint import (
     vocabulary,
     write_whole,
 )
+from agents.evaluate import evaluate
+from agents.policy import WorkerScoringPolicy, policy_keys
 from orchestai_env.dataset import Dataset
-from orchestai_env.errors import CheckpointError, MissingFileError
-from tests.agents.problems import builtin_setting
+from orchestai_env.datasets.builtin import builtin_dataset
+from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError
+from tests.agents.policies import KINDS, make_vec_env
+from tests.agents.problems import builtin_setting, toy_setting
+from tests.orchestai_env.toy import Instance, win
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +114,13 @@ def test_foreign_zip_is_refused(tmp_path: Path, dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"vocabulary": {"workers": ["a"], "task_types": ["b"]}}, r"trained for workers \['a'\]"),
-        ({"vocabulary": {}}, "trained for workers None"),
-        ({}, "trained for workers None"),
-        (0, "trained for workers None"),
+        (
+            {"vocabulary": {"workers": ["a"], "task_types": ["b"]}},
+            r"trained for task_types \['b'\]",
+        ),
+        ({"vocabulary": {}}, "trained for task_types None"),
+        ({}, "trained for task_types None"),
+        (0, "trained for task_types None"),
     ],
 )
 def test_other_vocabulary_is_refused(
@@ -131,6 +141,13 @@ def test_other_task_types_are_refused(tmp_path: Path, dataset: Dataset) -> None:
         read_phase1(path, dataset)
 
 
+def test_other_workers_are_fine(tmp_path: Path, dataset: Dataset) -> None:
+    other = vocabulary(dataset) | {"workers": ["somebody", "else"]}
+    path = phase1_file(tmp_path / "best.pth", dataset, config={"vocabulary": other})
+
+    assert set(read_phase1(path, dataset)) == set(PHASE1_KEYS)
+
+
 def test_zip_of_stock_policy_is_read(tmp_path: Path, dataset: Dataset) -> None:
     model = PPO("MlpPolicy", "CartPole-v1", policy_kwargs={"net_arch": [4]}, device="cpu")
     model.save(tmp_path / "model.zip")
@@ -139,6 +156,69 @@ def test_zip_of_stock_policy_is_read(tmp_path: Path, dataset: Dataset) -> None:
 
     assert set(weights) == set(model.policy.state_dict())
     assert arguments["net_arch"] == [4]
+
+
+def trained_zip(path: Path, *, known: Any = None, kind: str = "mlp", algorithm: Any = PPO) -> Path:
+    """Writes a model of our policy, which says what it knows unless `known` is None."""
+    policy: Any = WorkerScoringPolicy
+    model = algorithm(policy, make_vec_env(kind), policy_kwargs={"kind": kind, "hidden": 8})
+    if known is not None:
+        model.vocabulary = known
+    model.save(path)
+    return path
+
+
+def test_zip_says_its_task_types(tmp_path: Path, dataset: Dataset) -> None:
+    known = vocabulary(dataset)
+    fits = trained_zip(tmp_path / "fits.zip", known=known | {"workers": ["a"]})
+    silent = trained_zip(tmp_path / "silent.zip")
+    other = trained_zip(tmp_path / "other.zip", known=known | {"task_types": ["code"]})
+
+    for path in (fits, silent):
+        assert read_policy_weights(path, dataset)[1] == {"kind": "mlp", "hidden": 8}
+    with pytest.raises(CheckpointError, match=r"other\.zip: trained for task_types \['code'\]"):
+        read_policy_weights(other, dataset)
+
+
+def test_arguments_of_the_optimizer_stay_behind(tmp_path: Path, dataset: Dataset) -> None:
+    path = trained_zip(tmp_path / "a2c.zip", algorithm=A2C)
+
+    assert read_policy_weights(path, dataset)[1] == {"kind": "mlp", "hidden": 8}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_policy_is_built_for_other_workers_in_another_order(tmp_path: Path, kind: str) -> None:
+    """Two of eight workers are left out, the others are reversed, and workflows are longer."""
+    setting = builtin_setting(20)
+    path = trained_zip(tmp_path / "model.zip", kind=kind)
+    names = setting.dataset.pool.names
+    dataset = builtin_dataset(num_workflows=20, max_subtasks=9).with_workers(names[5::-1])
+    other = dataclasses.replace(setting, dataset=dataset)
+
+    state, arguments = read_policy_weights(path, dataset)
+    policy = build_policy(other, arguments, state, path)
+
+    assert policy.observation_keys == policy_keys(kind)
+    trained = PPO.load(path, device="cpu").policy.state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in policy.state_dict().items())
+    outcomes = evaluate(policy, other, seed=0)
+    assert outcomes.valid.all() and outcomes.num_calls.min() >= 1
+
+
+def test_policy_of_another_class_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+
+    with pytest.raises(CheckpointError, match=r"expected a WorkerScoringPolicy.*lstm_hidden_size"):
+        build_policy(builtin_setting(2), {"lstm_hidden_size": 8}, {}, path)
+    with pytest.raises(CheckpointError, match=r"its network does not fit this environment"):
+        build_policy(builtin_setting(2), {"hidden": 8}, {"weight": torch.ones(2)}, path)
+
+
+def test_policy_that_reads_embeddings_needs_them(tmp_path: Path) -> None:
+    setting = toy_setting([Instance(calls=((win(1, 0.1), win(1, 0.1)),))])
+
+    with pytest.raises(ConfigError, match="has no stored embeddings"):
+        build_policy(setting, {"embeddings": True}, {}, tmp_path / "model.zip")
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:

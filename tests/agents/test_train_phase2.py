@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -12,34 +11,16 @@ import torch
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents import train_phase2 as command
 from agents.agent import Agent
+from agents.algorithms import LinearRate
 from agents.baselines.simple import LowestFeatureAgent, RandomAgent
+from agents.checkpoint import vocabulary
 from agents.evaluate import evaluate
-from agents.registry import load_ppo_policy
-from agents.train_phase2 import LinearRate
-from orchestai_env.errors import CheckpointError, ConfigError
+from agents.sb3_agent import load_sb3_agent
 from supervised import train_phase1
+from tests.agents.phase2_runs import Weights, curve_of, equal, result_of, run, weights_of
 from tests.agents.problems import builtin_setting
 from tests.tiny_config import write_config
-
-Weights = dict[str, torch.Tensor]
-
-
-def run(folder: Path, *options: str, name: str = "run", **changes: Any) -> Path:
-    """Runs the command on the tiny configuration and returns the run folder."""
-    config = write_config(folder / "config", **changes)
-    shared = ["--config", str(config), "--profile", "balanced", "--quiet"]
-    command.main([*shared, "--output_dir", str(folder / name), *options])
-    return folder / name
-
-
-def weights_of(path: Path) -> Weights:
-    return dict(PPO.load(path, device="cpu").policy.state_dict())
-
-
-def equal(first: Weights, second: Weights) -> bool:
-    return set(first) == set(second) and all(torch.equal(first[k], second[k]) for k in first)
 
 
 def close(first: Weights, second: Weights) -> bool:
@@ -47,17 +28,6 @@ def close(first: Weights, second: Weights) -> bool:
     return set(first) == set(second) and all(
         torch.allclose(first[k], second[k], rtol=0.0, atol=1e-20) for k in first
     )
-
-
-def result_of(folder: Path) -> dict[str, Any]:
-    data = json.loads((folder / "result.json").read_text())
-    assert isinstance(data, dict)
-    return data
-
-
-def curve_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "curve.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -96,16 +66,6 @@ def test_curve_has_validation_and_training_returns(finished: Path) -> None:
     best = max(rows, key=lambda row: float(row["validation_return"]))
     assert result_of(finished)["validation_return"] == float(best["validation_return"])
     assert all(row["train_return"] != row["validation_return"] for row in rows)
-
-
-def test_tensorboard_has_rollout_and_eval_tags(finished: Path) -> None:
-    (events,) = (finished / "tensorboard").rglob("events.*")
-    reader = EventAccumulator(str(events)).Reload()
-
-    tags = set(reader.Tags()["scalars"])
-    assert {"rollout/ep_rew_mean", "rollout/success_rate", "train/entropy_loss"} <= tags
-    assert {"eval/validation_return", "eval/train_return", "eval/success_rate"} <= tags
-    assert [event.step for event in reader.Scalars("eval/validation_return")] == [0, 32, 64]
 
 
 def test_same_seed_gives_the_same_weights(finished: Path, tmp_path: Path) -> None:
@@ -187,14 +147,61 @@ def test_resume_of_a_finished_run_trains_no_further(tmp_path: Path) -> None:
     assert result_of(folder)["timesteps"] == timesteps
 
 
-def test_occupied_folder_is_refused(finished: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds a run already; add --resume or name another"):
-        run(finished.parent)
+def test_zip_says_what_it_was_trained_for(finished: Path) -> None:
+    model: Any = PPO.load(finished / "phase2_last.zip", device="cpu")
+
+    assert model.vocabulary == vocabulary(builtin_setting(10).dataset)
 
 
-def test_resume_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"phase2_last\.zip: nothing to resume"):
-        run(tmp_path, "--resume")
+def test_patience_ends_training_at_the_evaluation_that_uses_it_up(tmp_path: Path) -> None:
+    """Weights that do not move are never better than those of the first evaluation."""
+    rl = {"learning_rate": 1e-30, "total_timesteps": 320, "num_evaluations": 10, "patience": 3}
+    folder = run(tmp_path, training={"phase2_rl": rl})
+
+    assert [int(row["step"]) for row in curve_of(folder)] == [0, 32, 64, 96]
+    assert result_of(folder)["timesteps"] == 96 and result_of(folder)["step"] == 0
+
+    run(tmp_path, "--resume", training={"phase2_rl": rl})  # the wait goes on where it was
+    assert [int(row["step"]) for row in curve_of(folder)] == [0, 32, 64, 96]
+
+
+def test_resumed_run_is_tied_to_the_same_start(phase1: Path, tmp_path: Path) -> None:
+    """The run stays near the checkpoint also when it is resumed without naming it."""
+    rl = {"kl_coef": 1000.0, "kl_fade": 1.0, "learning_rate": 0.01}
+    folder = run(tmp_path, "--checkpoint", str(phase1), training={"phase2_rl": rl})
+    start = torch.load(folder / "phase2_start.pth", weights_only=True)
+    assert equal(start, torch.load(phase1, weights_only=True)["policy_state_dict"])
+
+    run(tmp_path, "--resume", training={"phase2_rl": rl | {"total_timesteps": 128}})
+
+    logs = sorted((folder / "tensorboard").rglob("events.*"))
+    last = EventAccumulator(str(logs[-1])).Reload()
+    kl = [event.value for event in last.Scalars("train/kl_to_start")]
+    assert kl and max(kl) < 0.01
+    assert equal(torch.load(folder / "phase2_start.pth", weights_only=True), start)
+
+
+def test_resumed_run_keeps_the_network_of_its_checkpoint(phase1: Path, tmp_path: Path) -> None:
+    """Settings that name another kind of network count for new ones only."""
+    training = {"policy": {"kind": "attention"}, "phase2_rl": {"total_timesteps": 32}}
+    run(tmp_path, "--checkpoint", str(phase1), training=training)
+
+    training["phase2_rl"] = {"total_timesteps": 64}
+    folder = run(tmp_path, "--resume", training=training)
+
+    assert PPO.load(folder / "phase2_last.zip", device="cpu").policy_kwargs["kind"] == "mlp"
+    assert result_of(folder)["timesteps"] == 64
+
+
+def test_run_from_scratch_has_no_anchor(tmp_path: Path) -> None:
+    folder = run(tmp_path, training={"phase2_rl": {"critic_warmup": 100, "kl_coef": 1.0}})
+
+    assert not (folder / "phase2_start.pth").exists()
+    first = PPO.load(folder / "phase2_best.zip", device="cpu")
+    assert first._n_updates == 0 or result_of(folder)["step"] > 0
+    (events,) = (folder / "tensorboard").rglob("events.*")
+    tags = EventAccumulator(str(events)).Reload().Tags()["scalars"]
+    assert "train/policy_gradient_loss" in tags and "train/kl_to_start" not in tags
 
 
 def test_linear_rate_falls_to_a_fiftieth() -> None:
@@ -257,4 +264,4 @@ def test_ppo_learns_more_than_rules(tmp_path: Path) -> None:
         LowestFeatureAgent(setting, "price"),
         LowestFeatureAgent(setting, "expected_latency"),
     ]
-    assert mean_return(load_ppo_policy(path, setting)) > 1.2 + max(map(mean_return, rules))
+    assert mean_return(load_sb3_agent(path, setting)) > 1.2 + max(map(mean_return, rules))

@@ -21,6 +21,7 @@ from agents.policy import WorkerScoringPolicy
 from agents.vec_env import OrchestAIVecEnv
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.env import OrchestAIEnv
+from orchestai_env.state import CURRENT
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.agents.problems import WEIGHTS
 
@@ -99,6 +100,49 @@ def test_info_has_unscaled_returns_while_rewards_are_scaled() -> None:
             returns[r] = 0.0
             ended += 1
     assert ended > 5
+
+
+def test_reward_terms_are_the_parts_of_the_return() -> None:
+    """Also where the weights differ from episode to episode."""
+    env, rng = make(preference_spread=3.0), np.random.default_rng(0)
+    env.reset()
+    ended = 0
+    for _ in range(40):
+        _, _, dones, infos = env.step(random_actions(env, rng))
+        for r in np.flatnonzero(dones):
+            success, cost, latency, shaping = infos[r]["reward_terms"]
+            assert success == 10.0 * infos[r]["is_success"] and shaping >= 0.0
+            assert cost <= 0.0 and latency < 0.0
+            total = success + cost + latency + shaping
+            assert infos[r]["episode"]["r"] == pytest.approx(total, rel=1e-9)
+            ended += 1
+    assert ended > 5
+
+
+def test_picks_are_counted_by_worker_whatever_action_it_is_on() -> None:
+    """One call per step where there was a choice, also where a masked action was replaced."""
+    env, rng = make(num_envs=16, shuffle_workers=True), np.random.default_rng(0)
+    env.reset()
+    expected = np.zeros_like(env.take_picks())
+    replaced = 0
+    for _ in range(30):
+        actions, episodes = random_actions(env, rng), env.venv.episodes
+        for r in range(16):
+            mask, action = episodes.state.mask[r], actions[r]
+            replaced += mask[action] == 0
+            while mask[action] == 0:
+                action = (action + 1) % len(mask)
+            names, current = episodes.worker_names(r), episodes.state.episode[r, CURRENT]
+            task_type = episodes.result(r).subtasks[current].type
+            cell = DATASET.task_types.index(task_type), DATASET.pool.names.index(names[action])
+            expected[cell] += mask.sum() > 1
+        env.step(actions)
+
+    picks = env.take_picks()
+
+    np.testing.assert_array_equal(picks, expected)
+    assert replaced > 0 and picks.sum() > 0
+    assert env.take_picks().sum() == 0
 
 
 def test_returned_arrays_are_not_overwritten_by_later_steps() -> None:

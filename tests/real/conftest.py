@@ -14,7 +14,7 @@ from orchestai_env.datasets.recorded_settings import RecordedSourceSettings, Wor
 from orchestai_env.workers import WorkerPool
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CONFIG = CHECKOUT / "configs" / "real" / "zeroeval.yaml"
+CONFIG = CHECKOUT / "configs" / "suites" / "zeroeval.yaml"
 
 
 @pytest.fixture(scope="session")

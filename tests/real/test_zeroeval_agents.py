@@ -35,7 +35,7 @@ def test_escalation_beats_lookup_and_hindsight_beats_all(
         "random": RandomAgent(0),
         "lookup": FixedTableAgent(test, tune_lookup_table(train, seed=0)),
         "escalation": TableAgent(test, tune_escalation_table(train, seed=0, restarts=1)),
-        "hindsight": HindsightAgent(test),
+        "hindsight": HindsightAgent(),
     }
 
     outcomes = {name: evaluate(agent, test, seed=0) for name, agent in agents.items()}

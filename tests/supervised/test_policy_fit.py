@@ -10,9 +10,12 @@ import pytest
 
 from agents.config import load_experiment
 from agents.experiment import Experiment
+from agents.policy import policy_keys
+from orchestai_env.observation import CONTEXT_FEATURES
 from supervised.behaviour_cloning import CloningLearner
 from supervised.demonstrations import Demonstrations
 from supervised.policy_fit import policy_fit
+from tests.agents.policies import KINDS
 from tests.agents.problems import WEIGHTS
 from tests.supervised.nested import assert_equal
 from tests.supervised.phase1_runs import phase1
@@ -22,9 +25,12 @@ from tests.tiny_config import write_config
 Parts = list[tuple[Demonstrations, Demonstrations]]
 
 
-def experiment(folder: Path, seed: int = 0, **changes: Any) -> Experiment:
-    """Returns the tiny experiment with other settings of phase 1."""
-    path = write_config(folder, **phase1(lookahead_samples=2, **changes))
+def experiment(
+    folder: Path, seed: int = 0, training: dict[str, Any] | None = None, **changes: Any
+) -> Experiment:
+    """Returns the tiny experiment with other settings of phase 1, and of training besides."""
+    settings = phase1(lookahead_samples=2, **changes)["training"] | (training or {})
+    path = write_config(folder, training=settings)
     return Experiment(
         config=load_experiment(path),
         config_path=path,
@@ -89,3 +95,30 @@ def test_expert_of_the_settings_labels(tmp_path: Path, expert: str) -> None:
     losses = [found.run_epoch()["val"] for found in (fit, other)]
 
     assert (losses[0] == losses[1]) == (expert == "lookahead")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_policy_of_the_settings_clones_what_it_reads(
+    tmp_path: Path, kind: str, embeddings: bool, parts: Parts
+) -> None:
+    """With everything varied that may vary in training."""
+    training = {
+        "policy": {"kind": kind, "embeddings": embeddings},
+        "variation": {
+            "preference_spread": 3.0,
+            "price_spread": 2.0,
+            "min_workers": 3,
+            "shuffle_workers": True,
+        },
+    }
+    fit = policy_fit(experiment(tmp_path, training=training, dagger_rounds=1, num_epochs=1))
+    losses = train(fit)
+
+    ((round_of_policy, _),) = parts
+    seen = round_of_policy.observation
+    assert tuple(seen) == policy_keys(kind, embeddings)
+    assert len(np.unique(seen["context"][:, CONTEXT_FEATURES.index("cost_weight")])) > 5
+    assert (seen["workers"] == 0).all(axis=2).any()  # absent ones
+    assert (round_of_policy.target[(seen["workers"] == 0).all(axis=2)] == 0).all()
+    assert np.isfinite(fit.best.losses["total"]), losses

@@ -14,6 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.checkpoint import PHASE1_KEYS
+from agents.config import PolicySettings
 from agents.experiment import Experiment
 from agents.registry import load_cloned_policy
 from orchestai_env.errors import CheckpointError
@@ -60,7 +61,7 @@ def test_checkpoint_has_the_specified_keys(whole: Path, name: str) -> None:
     data = checkpoint(whole, name)
 
     assert set(PHASE1_KEYS) <= set(data)
-    assert data["policy_kwargs"] == {"hidden": 8}
+    assert data["policy_kwargs"] == PolicySettings(hidden=8).model_dump()
     assert list(data["optimizer_state_dict"]) == list(data["val_losses"]) == ["policy"]
     assert data["val_loss"] == data["val_losses"]["policy"]
     assert data["config"]["training"]["phase1_supervised"]["num_epochs"] == 4

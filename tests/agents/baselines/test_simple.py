@@ -127,7 +127,7 @@ def test_fixed_table_agent_retries_and_falls_to_the_cheapest_where_masked() -> N
 
 def test_hindsight_agent_needs_the_episodes() -> None:
     with pytest.raises(RuntimeError, match="attach"):
-        HindsightAgent(builtin_setting(1)).predict({})
+        HindsightAgent().predict({})
 
 
 def test_hindsight_agent_picks_the_known_best() -> None:
@@ -139,7 +139,7 @@ def test_hindsight_agent_picks_the_known_best() -> None:
     ]
     setting = toy_setting(instances, max_attempts=1)
 
-    assert calls_of(HindsightAgent(setting), setting) == [[0], [1], [2], [1]]
+    assert calls_of(HindsightAgent(), setting) == [[0], [1], [2], [1]]
 
 
 def other_agents(setting: Setting, seed: int) -> list[Agent]:
@@ -164,7 +164,7 @@ def test_hindsight_is_the_optimum_where_calls_are_independent(calls: Any, seed: 
     instances = [one_subtask(*((trial,) for trial in workers)) for workers in calls]
     setting = toy_setting(instances, max_attempts=1)
 
-    hindsight = evaluate(HindsightAgent(setting), setting, seed=0).episode_return
+    hindsight = evaluate(HindsightAgent(), setting, seed=0).episode_return
 
     success, usd, per_ms, shaping = SECONDS.as_array()
     values = [

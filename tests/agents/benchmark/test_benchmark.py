@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
 import json
+import shutil
 import subprocess
 import sys
-import types
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +16,45 @@ import numpy as np
 import pytest
 
 from agents.benchmark import __main__ as command
-from agents.benchmark import comparison, jobs
+from agents.benchmark import comparison, runs
 from agents.benchmark.runs import Benchmark, quick_settings, run_benchmark, training_jobs
-from agents.config import load_experiment
-from agents.registry import BUILDERS
-from orchestai_env.errors import ConfigError
+from agents.config import ExperimentSettings, load_experiment
+from orchestai_env.errors import ConfigError, OrchestAIError
+from orchestai_env.settings import parse_settings
+from tests.agents.benchmark.in_process import InProcess, one_thread
+from tests.agents.benchmark.in_process import in_process as run_in_process
 from tests.recorded_source import write_source
 from tests.tiny_config import recorded_config, write_config
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOREIGN = "mine=tests.agents.foreign:dearest_of_seed"
+BASELINES = ["random", "cheapest", "escalation", "hindsight"]
+TRAINED = ["bc", "bc-ppo", "ppo"]
+AGENTS = (*BASELINES, *TRAINED)
+BESIDE_AGENTS = ("paired", "front", "profiles", "all_profiles")
+MANY_RUNS = {
+    "trained": {"first": {"phase": 1}, "second": {"start_from": "first"}},
+    "profiles": {"balanced": "balanced.yaml", "literal": "literal.yaml"},
+    "num_seeds": 2,
+}
 MEANS = {"return_mean", "success_rate", "cost_usd", "latency_s", "validity", "calls"}
-
-
-class InProcess:
-    """Runs the jobs' commands in this process, which saves the imports of each."""
-
-    def __init__(self) -> None:
-        self.modules: list[str] = []
-
-    def __call__(self, command: list[str], *, stdout: Any, **_: Any) -> Any:
-        _python, _m, module, *arguments = command
-        self.modules.append(module)
-        with contextlib.redirect_stdout(stdout):
-            importlib.import_module(module).main(arguments)
-        return subprocess.CompletedProcess(command, 0)
 
 
 @pytest.fixture(scope="module")
 def in_process() -> Iterator[InProcess]:
-    with pytest.MonkeyPatch.context() as patch:
-        runner = InProcess()
-        only_run = types.SimpleNamespace(run=runner, STDOUT=subprocess.STDOUT)
-        patch.setattr(jobs, "subprocess", only_run)
+    with pytest.MonkeyPatch.context() as patch, run_in_process() as runner:
+        patch.setattr(comparison, "open_executor", one_thread)
+        patch.setattr(comparison, "_in_process", None)
         yield runner
 
 
 def make(folder: Path, *, foreign: tuple[str, ...] = ()) -> Benchmark:
     config = write_config(
         folder,
-        benchmark={"profiles": {"balanced": "balanced.yaml", "literal": "literal.yaml"}},
+        benchmark={
+            "profiles": {"balanced": "balanced.yaml", "literal": "literal.yaml"},
+            "agents": BASELINES,
+        },
     )
     (folder / "literal.yaml").write_text("success_weight: 10.0\n")
     return Benchmark(
@@ -86,10 +82,10 @@ def summary_of(benchmark: Benchmark) -> dict[str, Any]:
 def test_summary_has_train_and_test_of_every_agent(finished: Benchmark) -> None:
     summary = summary_of(finished)
 
-    assert set(summary) == {*BUILDERS, "mine", "paired", "profiles"}
+    assert set(summary) == {*AGENTS, "mine", *BESIDE_AGENTS}
     assert set(summary["profiles"]) == {"literal"}
     for results in (summary, summary["profiles"]["literal"]):
-        for name in (*BUILDERS, "mine"):
+        for name in (*AGENTS, "mine"):
             for split in ("train", "test"):
                 found = results[name][split]
                 assert MEANS | {"ci95", "return_per_seed"} <= set(found)
@@ -104,7 +100,7 @@ def test_summary_has_paired_differences_to_the_escalation_table(finished: Benchm
     summary = summary_of(finished)
 
     paired = summary["paired"]
-    assert set(paired) == {*BUILDERS, "mine"} - {"escalation"}
+    assert set(paired) == {*AGENTS, "mine"} - {"escalation"}
     reference = summary["escalation"]["test"]["return_mean"]
     for name, found in paired.items():
         assert found["minus"] == "escalation"
@@ -130,22 +126,10 @@ def test_report_and_pictures_are_written(finished: Benchmark) -> None:
             assert f"({kind}_{profile}.png)" in text
             pixels = matplotlib.image.imread(finished.output_dir / f"{kind}_{profile}.png")
             assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
-    assert all(f"| {name} |" in text for name in (*BUILDERS, "mine"))
+    assert all(f"| {name} |" in text for name in (*AGENTS, "mine"))
 
 
-def in_threads(
-    num_jobs: int, _context: Any, initializer: Callable[..., None], arguments: tuple[Any, ...]
-) -> ThreadPoolExecutor:
-    """Stands in for ProcessPoolExecutor, without the imports of new processes."""
-    return ThreadPoolExecutor(num_jobs, "compare", initializer, arguments)
-
-
-def test_second_call_reuses_finished_runs(
-    finished: Benchmark, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The comparison itself is made anew, here in threads, and comes to the same figures."""
-    monkeypatch.setattr(comparison, "ProcessPoolExecutor", in_threads)
-    monkeypatch.setattr(comparison, "_in_process", None)
+def test_second_call_reuses_finished_runs(finished: Benchmark, in_process: InProcess) -> None:
     summary = (finished.output_dir / "summary.json").read_text()
     assert sorted(set(in_process.modules)) == [
         "agents.train_phase2",
@@ -173,33 +157,53 @@ def test_runs_of_other_settings_are_not_reused(finished: Benchmark) -> None:
         run_benchmark(other, None)
 
 
-def test_jobs_of_a_benchmark(tmp_path: Path) -> None:
+def test_jobs_of_a_benchmark_are_those_of_every_profile_and_seed(tmp_path: Path) -> None:
     benchmark = make(tmp_path)
+    benchmark = dataclasses.replace(
+        benchmark,
+        config=parse_settings(
+            benchmark.config.model_dump() | {"benchmark": MANY_RUNS}, ExperimentSettings, where=""
+        ),
+    )
+
     found = training_jobs(benchmark, tmp_path / "data")
 
-    assert len(found) == 4 * 2
-    assert len({job.result for job in found}) == len(found)
+    expected = {
+        benchmark.run_dir(profile, seed) / name
+        for profile in ("balanced", "literal")
+        for seed in (0, 1)
+        for name in ("first/result.json", "second/result.json", "tables.json")
+    }
+    assert {job.result for job in found} == expected and len(found) == len(expected)
     for job in found:
-        assert job.arguments[job.arguments.index("--data") + 1] == str(tmp_path / "data")
-    tuned = [job for job in found if "--checkpoint" in job.arguments]
-    assert len(tuned) == 2
-    for job in tuned:
-        assert job.after is not None and job.after.module == "supervised.train_phase1"
-        checkpoint = Path(job.arguments[job.arguments.index("--checkpoint") + 1])
-        assert checkpoint.parent == job.after.result.parent
+        data, profile, seed = (
+            job.arguments[job.arguments.index(name) + 1]
+            for name in ("--data", "--profile", "--seed")
+        )
+        assert data == str(tmp_path / "data")
+        assert f"/{profile}/seed{seed}/" in str(job.result)
+        if job.after is not None:
+            assert job.after.result == job.result.parents[1] / "first" / "result.json"
 
 
-def test_killed_run_is_resumed(tmp_path: Path) -> None:
-    benchmark = make(tmp_path)
-    killed = training_jobs(benchmark, None)[0].result.parent
-    killed.mkdir(parents=True)
-    (killed / "phase1_last.pth").touch()
+def test_another_trained_agent_joins_a_finished_benchmark(
+    finished: Benchmark, in_process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its training runs; the settings that it changes reach it."""
+    monkeypatch.setattr(runs, "compare_and_publish", lambda *_: {})
+    data = finished.config.model_dump()
+    longer = {"training": {"phase2_rl": {"total_timesteps": 96}}}
+    data["benchmark"]["trained"]["longer"] = longer
+    data["benchmark"]["profiles"] = {"balanced": "balanced.yaml"}
+    more = parse_settings(data, ExperimentSettings, where="")
+    in_process.modules.clear()
 
-    resumed = [
-        job.result.parent for job in training_jobs(benchmark, None) if "--resume" in job.arguments
-    ]
+    run_benchmark(dataclasses.replace(finished, config=more), None)
 
-    assert resumed == [killed]
+    assert in_process.modules == ["agents.train_phase2"]
+    result = finished.run_dir("balanced", 0) / "longer" / "result.json"
+    assert json.loads(result.read_text())["timesteps"] == 96
+    shutil.rmtree(result.parent)
 
 
 def test_quick_settings_are_one_seed_and_the_main_profile(tmp_path: Path) -> None:
@@ -214,22 +218,27 @@ def test_data_for_simulated_workflows_is_refused(tmp_path: Path) -> None:
         run_benchmark(make(tmp_path), tmp_path)
 
 
-def test_agent_that_does_not_fit_ends_in_one_line(finished: Benchmark) -> None:
-    """It is found before worker processes start, where it would be a broken pool."""
-    broken = finished.run_dir("balanced", 0) / "phase1" / "phase1_best.pth"
+def test_agent_that_does_not_fit_is_told_and_the_others_are_kept(finished: Benchmark) -> None:
+    broken = finished.run_dir("balanced", 0) / "bc" / "phase1_best.pth"
     content = broken.read_bytes()
     broken.write_bytes(b"text")
     try:
-        with pytest.raises(ValueError, match=r"phase1_best\.pth: cannot be read as a checkpoint"):
+        with pytest.raises(
+            OrchestAIError,
+            match=r"others' results .* bc \(balanced\): .*phase1_best\.pth: cannot be read",
+        ):
             run_benchmark(finished, None)
     finally:
         broken.write_bytes(content)
+
+    assert "return_mean" in summary_of(finished)["ppo"]["test"]
 
 
 @pytest.mark.slow
 def test_command_imports_predicts_trains_and_compares_recorded_data(tmp_path: Path) -> None:
     """The real processes, with the real text encoder, on the toy source."""
-    config = recorded_config(tmp_path, planner={"max_subtasks": 3}, benchmark={"num_jobs": 2})
+    changes = {"num_jobs": 2, "agents": BASELINES}
+    config = recorded_config(tmp_path, planner={"max_subtasks": 3}, benchmark=changes)
     source = write_source(tmp_path / "source")
     output = tmp_path / "run"
     arguments = ["--config", config, "--data", source, "--output_dir", output, "--quick"]
@@ -245,7 +254,7 @@ def test_command_imports_predicts_trains_and_compares_recorded_data(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "60 queries of 2 task types" in done.stdout
     summary = json.loads((output / "summary.json").read_text())
-    assert set(summary) == {*BUILDERS, "paired", "profiles"}
+    assert set(summary) == {*AGENTS, *BESIDE_AGENTS} - {"all_profiles"}
     assert summary["hindsight"]["test"]["return_mean"] >= summary["ppo"]["test"]["return_mean"]
     assert (output / "data" / "predictions.npz").is_file()
     assert "Latency is derived" in (output / "report.md").read_text()

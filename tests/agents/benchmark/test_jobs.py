@@ -1,7 +1,8 @@
-"""Jobs: commands run side by side, finished ones skipped, and a failure told in one line."""
+"""Jobs: commands run side by side, finished ones skipped, failures told in a line each."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from agents.benchmark.jobs import Job, JobError, run_jobs
 
 SCRIPT = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 result, action, *needs = sys.argv[1:]
 print("working on", result)
 if action == "fail":
     sys.exit("error: no luck")
+if action == "die":
+    os.kill(os.getpid(), 9)
 if action == "sleep":
     time.sleep(0.3)
 missing = [path for path in needs if not pathlib.Path(path).is_file()]
@@ -98,16 +101,58 @@ def test_job_that_needs_a_failed_one_does_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_nothing_is_started_after_a_failure_and_the_next_call_goes_on(tmp_path: Path) -> None:
-    failing = job(tmp_path / "a" / "result", "fail")
-    others = [job(tmp_path / name / "result") for name in "bcdefgh"]
-    with pytest.raises(JobError, match="no luck"):
-        run([failing, *others], num_jobs=1)
-    assert sum(other.result.is_file() for other in others) < len(others)
+def test_failures_leave_the_other_jobs_alone_and_are_named_each(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "result" for name in "abcdef"]
+    failing = [job(path, "fail") for path in paths[:2]]
+    others = [job(path) for path in paths[2:]]
 
-    run([job(tmp_path / "a" / "result"), *others], num_jobs=1)
+    with pytest.raises(JobError) as caught:
+        run([*failing, *others], num_jobs=1)
 
+    lines = str(caught.value).splitlines()
+    assert sorted(line.split("log: ")[1].split(")")[0] for line in lines) == [
+        str(path.parent / "log.txt") for path in paths[:2]
+    ]
+    assert all("no luck" in line for line in lines)
+    assert "run the same command again" in lines[-1]
     assert all(other.result.is_file() for other in others)
+
+
+def test_next_call_goes_on_after_a_failure(tmp_path: Path) -> None:
+    second = job(tmp_path / "b" / "result", after=job(tmp_path / "a" / "result"))
+    with pytest.raises(JobError):
+        run([job(tmp_path / "a" / "result", "fail")])
+
+    run([job(tmp_path / "a" / "result"), second])
+
+    assert second.result.is_file()
+
+
+def test_killed_job_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(
+        JobError, match=r"killed by signal 9 \(SIGKILL\); is memory short\? \(whole"
+    ):
+        run([job(tmp_path / "a" / "result", "die")])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: ray)"
+)
+def test_ray_runs_jobs_alike(tmp_path: Path) -> None:
+    first = job(tmp_path / "a" / "result")
+    second = job(tmp_path / "b" / "result", after=first)
+
+    with pytest.raises(JobError, match="toy_job failed: error: no luck"):
+        run_jobs(
+            [first, second, job(tmp_path / "c" / "result", "fail")],
+            num_jobs=2,
+            title="test",
+            engine="ray",
+        )
+
+    assert second.result.is_file()
+    assert f"working on {first.result}" in first.log.read_text()
 
 
 def test_jobs_use_this_interpreter(tmp_path: Path) -> None:

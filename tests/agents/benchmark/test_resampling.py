@@ -8,15 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from agents.agent import Setting
+from agents.agent import Agent, Setting
 from agents.baselines.simple import LowestFeatureAgent, RandomAgent
 from agents.baselines.tables import FixedTableAgent
 from agents.benchmark.resampling import (
-    Replicates,
+    MEASURES,
+    Compose,
+    Replicate,
+    SeedAgents,
     evaluate_seeds,
+    measure,
     recorded_composer,
-    replicate,
-    replicate_return,
+    resample,
     simulated_composer,
 )
 from agents.evaluate import evaluate
@@ -57,69 +60,66 @@ def test_composed_workflows_use_queries_of_their_split_only(
     assert dataset.workflows.max_subtasks == folder.dataset(split).workflows.max_subtasks
 
 
+def run(
+    agents: SeedAgents, compose: Compose, setting: Setting, *seed: int
+) -> npt.NDArray[np.float64]:
+    replicate = resample(compose, setting, num_workflows=40, num_seeds=len(agents), seed=seed)
+    return measure(agents, replicate)
+
+
 def test_replicate_follows_its_seed(folder: RecordedFolder) -> None:
-    agents = {"bob": [only_bob(folder)] * 2}
-    compose = recorded_composer(folder, "test")
+    agents, compose = [only_bob(folder)] * 2, recorded_composer(folder, "test")
+    setting = recorded_setting(folder)
 
-    def run(*seed: int) -> dict[str, float]:
-        return replicate(
-            agents, compose, recorded_setting(folder), num_workflows=40, seed=list(seed)
-        )
+    first, again, other = (run(agents, compose, setting, 0, 1, index) for index in (1, 1, 2))
 
-    assert run(0, 1) == run(0, 1) != run(0, 2)
+    assert first.shape == (len(MEASURES), 2)
+    assert (first == again).all()
+    assert (first != other).any()
 
 
 def test_simulated_replicate_follows_its_seed() -> None:
     setting = builtin_setting(20)
-    agents = {"cheapest": [LowestFeatureAgent(setting, "price")]}
+    agents = [LowestFeatureAgent(setting, "price")]
     compose = simulated_composer(setting.dataset)
 
-    def run(seed: int) -> dict[str, float]:
-        return replicate(agents, compose, setting, num_workflows=40, seed=[seed])
+    first, again, other = (run(agents, compose, setting, 0, 1, index) for index in (1, 1, 2))
 
-    assert run(1) == run(1) != run(2)
-
-
-@pytest.mark.parametrize("source", ["recorded", "simulated"])
-def test_difference_of_an_agent_with_itself_is_zero(folder: RecordedFolder, source: str) -> None:
-    if source == "recorded":
-        setting, compose = recorded_setting(folder), recorded_composer(folder, "test")
-    else:
-        setting = builtin_setting(20)
-        compose = simulated_composer(setting.dataset)
-    names = ("first", "second")
-    agents = {name: [LowestFeatureAgent(setting, "price")] * 3 for name in names}
-
-    drawn = [
-        replicate(agents, compose, setting, num_workflows=30, seed=[7, index]) for index in range(8)
-    ]
-
-    found = Replicates({name: np.array([values[name] for values in drawn]) for name in names})
-    assert found.difference("first", "second") == (0.0, 0.0)
-    assert found.interval("first")[0] < found.interval("first")[1]
+    assert (first == again).all()
+    assert (first != other).any()
 
 
-def test_interval_holds_the_middle_95_percent() -> None:
-    found = Replicates({"a": np.arange(1001.0), "b": np.arange(1001.0) - 2.0})
+def test_seeds_drawn_are_the_same_for_both_splits() -> None:
+    """So that the difference of training and test return is paired over seeds."""
+    setting = builtin_setting(20)
+    compose = simulated_composer(setting.dataset)
 
-    assert found.interval("a") == (25.0, 975.0)
-    assert found.difference("a", "b") == (2.0, 2.0)
+    train, test = (
+        resample(compose, setting, num_workflows=20, num_seeds=50, seed=[3, split, 9])
+        for split in (0, 1)
+    )
+
+    assert (train.chosen == test.chosen).all()
+    assert train.luck != test.luck
+
+
+def evaluate_rows(agent: Agent, setting: Setting, rows: list[int]) -> npt.NDArray[np.float64]:
+    workflows = setting.dataset.workflows.take(np.array(rows))
+    part = dataclasses.replace(setting, dataset=setting.dataset.with_workflows(workflows))
+    return evaluate(agent, part, seed=4).episode_return
 
 
 def test_every_seeds_agent_gets_its_share_of_the_workflows() -> None:
     setting = builtin_setting(12)
     agents = [FixedTableAgent(setting, np.full(10, worker)) for worker in (0, 2, 5)]
 
-    def alone(index: int, rows: list[int]) -> float:
-        workflows = setting.dataset.workflows.take(np.array(rows))
-        part = dataclasses.replace(setting, dataset=setting.dataset.with_workflows(workflows))
-        return float(evaluate(agents[index], part, seed=4).episode_return.sum())
+    replicate = Replicate(setting=setting, chosen=np.array([2, 0, 2]), luck=4)
+    found = measure(agents, replicate)[MEASURES.index("return")]
 
-    found = replicate_return(agents, setting, np.array([2, 0, 2]), seed=4)
-
-    even = sorted({*range(0, 12, 3), *range(2, 12, 3)})
-    expected = (alone(2, even) + alone(0, list(range(1, 12, 3)))) / 12
-    assert found == pytest.approx(expected, rel=1e-12)
+    rows = [list(range(place, 12, 3)) for place in range(3)]
+    both = evaluate_rows(agents[2], setting, sorted(rows[0] + rows[2]))
+    expected = [both[::2].mean(), evaluate_rows(agents[0], setting, rows[1]).mean()]
+    assert found == pytest.approx([*expected, both[1::2].mean()], rel=1e-12)
 
 
 def test_point_estimates_run_each_seed_and_equal_agents_once() -> None:

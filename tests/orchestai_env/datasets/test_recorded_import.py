@@ -15,15 +15,22 @@ from orchestai_env.datasets.folder import load_folder
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.datasets.splits import SPLITS, split_of
+from orchestai_env.env import OrchestAIEnv
 from orchestai_env.errors import (
     ConfigError,
     DataError,
     MissingFileError,
     UnknownWorkerError,
 )
+from orchestai_env.reward import RewardWeights
 from orchestai_env.settings import parse_settings
 from orchestai_env.workers import WorkerPool, WorkerSpec
-from tests.orchestai_env.datasets.toy_source import NUM_QUERIES, outcome_rows, query_rows
+from tests.orchestai_env.datasets.toy_source import (
+    NUM_QUERIES,
+    OUTCOME_HEADER,
+    outcome_rows,
+    query_rows,
+)
 
 MakeSource = Callable[..., Path]
 
@@ -96,6 +103,82 @@ def test_import_of_recorded_latency_is_labelled_so(
         DataError, match=r"worker 'ace' has no call .*; leave it out, or set `laten"
     ):
         import_recorded(root, recorded, pool, tmp_path / "out")
+
+
+def without(column: str) -> list[list[Any]]:
+    """The toy calls with nothing in the last columns, from the named one on."""
+    first = OUTCOME_HEADER.index(column)
+    return [row[:first] + [""] * (len(OUTCOME_HEADER) - first) for row in outcome_rows()]
+
+
+def test_import_of_scores_alone_says_so(
+    tmp_path: Path, make_source: MakeSource, settings: RecordedSourceSettings, pool: WorkerPool
+) -> None:
+    root = make_source(outcomes=without("input_tokens"))
+    scores = settings.model_copy(update={"cost": "none", "latency": "none"})
+
+    imported = import_recorded(root, scores, pool, tmp_path / "out")
+
+    assert imported.all_splits.latency_label == "not recorded"
+    outcomes = imported.all_splits.outcomes
+    assert (outcomes.num_trials == 1).all()
+    assert not outcomes.cost_usd.any() and not outcomes.latency_us.any()
+    table = describe_import(imported)
+    assert "latency: not recorded, taken as 0\ncost: not recorded, taken as 0\n" in table
+    assert table.splitlines()[-2].split() == ["ace", "1.000", "-", "-"]
+    assert load_folder(tmp_path / "out").description == imported.description
+
+
+def test_scores_alone_reward_success_alone(
+    tmp_path: Path, make_source: MakeSource, settings: RecordedSourceSettings, pool: WorkerPool
+) -> None:
+    """Ace is always right: 10 and 0.1 per subtask, whatever cost and time would weigh."""
+    root = make_source(outcomes=without("input_tokens"))
+    scores = settings.model_copy(update={"cost": "none", "latency": "none"})
+    dataset = import_recorded(root, scores, pool, tmp_path / "out").dataset("test")
+    weights = RewardWeights(
+        success_weight=10.0, cost_weight=200.0, latency_weight=0.1, shaping_weight=0.1
+    )
+    env = OrchestAIEnv(dataset, reward_weights=weights)
+
+    for seed in range(5):
+        obs, _ = env.reset(seed=seed)
+        total, done = 0.0, False
+        while not done:
+            assert all(np.isfinite(value).all() for value in obs.values())
+            obs, reward, terminated, truncated, info = env.step(pool.index("ace"))
+            total, done = total + float(reward), terminated or truncated
+        size = round((total - 10.0) / 0.1)
+        assert total == pytest.approx(10.0 + 0.1 * size) and 1 <= size <= 3
+        assert info["is_success"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cost": "none"}, r"column 'cost_usd' has .*set `cost: recorded`"),
+        ({"latency": "none"}, r"column 'latency_ms' has .*set `latency: recorded`"),
+    ],
+)
+def test_import_keeps_no_silence_about_recorded_figures(
+    tmp_path: Path,
+    make_source: MakeSource,
+    settings: RecordedSourceSettings,
+    pool: WorkerPool,
+    given: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(DataError, match=rf"outcomes\.csv\.gz: {message}"):
+        import_recorded(make_source(), settings.model_copy(update=given), pool, tmp_path / "out")
+
+
+def test_import_of_scores_alone_has_to_be_asked_for(
+    tmp_path: Path, make_source: MakeSource, settings: RecordedSourceSettings, pool: WorkerPool
+) -> None:
+    root = make_source(outcomes=without("input_tokens"))
+
+    with pytest.raises(DataError, match="where the source records scores alone, set `cost: none`"):
+        import_recorded(root, settings, pool, tmp_path / "out")
 
 
 def test_import_leaves_out_queries_that_nobody_answered(

@@ -1,0 +1,214 @@
+"""Workbench: what one process needs to evaluate the agents of a comparison, loaded once."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from agents.agent import Agent, Setting
+from agents.benchmark.pick_tables import pick_shares
+from agents.benchmark.resampling import (
+    Compose,
+    Replicate,
+    evaluate_seeds,
+    measure,
+    recorded_composer,
+    resample,
+    simulated_composer,
+)
+from agents.config import ExperimentSettings, profile_weights
+from agents.evaluate import Outcomes, evaluate
+from agents.experiment import chosen_workers, experiment_dataset
+from agents.registry import AgentContext, Build, agent_builders
+from orchestai_env.dataset import Dataset
+from orchestai_env.datasets.folder import load_folder
+from orchestai_env.errors import OrchestAIError
+
+SPLITS = ("train", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonPlan:
+    """What to compare; plain values, so that worker processes can be sent it."""
+
+    config_path: Path
+    config: ExperimentSettings
+    data: Path | None
+    profile: str
+    run_dirs: tuple[Path, ...]
+    """One per seed, in the folder of the profile; see AgentContext.run_dir."""
+    seeds: tuple[int, ...]
+    foreign: tuple[str, ...]
+    """Values of the option --agent."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the profile; finished evaluations are kept in it."""
+        return self.run_dirs[0].parent
+
+    def builders(self) -> dict[str, Build]:
+        """Returns the agents that take part, by name, in the order of the report."""
+        return agent_builders(self.config.benchmark, self.foreign)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Evaluations that one process makes in one go."""
+
+    kind: Literal["points", "bound", "replicate"]
+    """points: many workflows; bound: fewer of them, for slow agents; replicate: resampled ones."""
+    split: str
+    index: int
+    """Number of the replicate; 0 for the others."""
+    agents: tuple[str, ...]
+
+    @property
+    def evaluation(self) -> str:
+        """Name under which the results are kept."""
+        return evaluation_name(self.kind, self.split, self.index)
+
+
+def evaluation_name(kind: str, split: str, index: int = 0) -> str:
+    """Returns the name under which the results of an evaluation are kept."""
+    return f"{kind}/{split}/{index}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one agent in a task."""
+
+    agent: str
+    found: Any = None
+    """What JSON can hold; None with an error."""
+    error: str | None = None
+    """One line."""
+
+
+class Workbench:
+    """Agents, composers and settings of a plan."""
+
+    def __init__(self, plan: ComparisonPlan) -> None:
+        """Reads the data; agents are loaded when they are first asked for.
+
+        Raises:
+            OrchestAIError: the settings or the data are wrong.
+        """
+        torch.set_num_threads(1)
+        self.plan = plan
+        self.settings: dict[str, Setting] = {}
+        self._compose: dict[str, Compose] = {}
+        self._builders = plan.builders()
+        self._agents: dict[str, Sequence[Agent]] = {}
+        self._errors: dict[str, str] = {}
+        weights = profile_weights(plan.config, plan.config_path, plan.profile)
+        folder = None
+        if plan.data is not None:
+            folder = load_folder(plan.data, plan.config.planner.max_subtasks)
+            called = chosen_workers(plan.config, folder.all_splits)
+            folder = dataclasses.replace(folder, all_splits=called)
+        for split in SPLITS:
+            dataset = (
+                folder.dataset(split) if folder else experiment_dataset(plan.config, None, split)
+            )
+            self.settings[split] = Setting(
+                dataset=dataset, rules=plan.config.rules(), weights=weights
+            )
+            self._compose[split] = (
+                recorded_composer(folder, split) if folder else simulated_composer(dataset)
+            )
+
+    def agents(self, name: str) -> Sequence[Agent]:
+        """Returns the agents of a name, one per seed."""
+        if name not in self._agents:
+            self._agents[name] = [
+                self._builders[name](
+                    AgentContext(
+                        setting=self.settings["test"],
+                        train=lambda: self.workflows("train"),
+                        run_dir=run_dir,
+                        seed=seed,
+                    )
+                )
+                for run_dir, seed in zip(self.plan.run_dirs, self.plan.seeds, strict=True)
+            ]
+        return self._agents[name]
+
+    def workflows(self, split: str, *, few: bool = False) -> Setting:
+        """Returns the workflows of the point estimates; of slow agents the first few of them."""
+        benchmark = self.plan.config.benchmark
+        rng = np.random.default_rng(self.plan.config.seed)
+        dataset = self._compose[split](rng, benchmark.workflows, False)
+        if few:
+            dataset = dataset.first(benchmark.bound_workflows)
+        return dataclasses.replace(self.settings[split], dataset=dataset)
+
+    def run(self, task: Task) -> list[Result]:
+        """Runs a task; an agent that fails loses its own results only."""
+        evaluation = self._evaluation(task)
+        return [self._attempt(name, evaluation) for name in task.agents]
+
+    def _attempt(self, name: str, evaluation: Callable[[str], Any]) -> Result:
+        if name not in self._errors:  # one that failed before would fail again, in every replicate
+            try:
+                return Result(agent=name, found=evaluation(name))
+            except Exception as error:
+                # Agents may be anybody's code: whatever one raises must not end the others.
+                self._errors[name] = _one_line(error)
+        return Result(agent=name, error=self._errors[name])
+
+    def _evaluation(self, task: Task) -> Callable[[str], Any]:
+        seed = self.plan.config.seed
+        if task.kind == "replicate":
+            replicate = self._replicate(task.split, task.index)
+            return lambda name: measure(self.agents(name), replicate).tolist()
+        setting = self.workflows(task.split, few=task.kind == "bound")
+        if task.kind == "points":
+            return lambda name: points(
+                evaluate_seeds(self.agents(name), setting, seed=seed), setting.dataset
+            )
+        return lambda name: points(
+            [evaluate(self.agents(name)[0], setting, seed=seed)], setting.dataset
+        )
+
+    def _replicate(self, split: str, index: int) -> Replicate:
+        return resample(
+            self._compose[split],
+            self.settings[split],
+            num_workflows=self.plan.config.benchmark.replicate_workflows,
+            num_seeds=len(self.plan.seeds),
+            seed=[self.plan.config.seed, SPLITS.index(split), index],
+        )
+
+
+def points(of_seeds: Sequence[Outcomes], dataset: Dataset) -> dict[str, Any]:
+    """Returns the means over workflows and seeds, the mean return per seed, and the picks.
+
+    Args:
+        of_seeds: what one agent did on the same workflows.
+        dataset: names the task types and the workers.
+    Returns:
+        The keys of Outcomes.summary, return_per_seed, and picks; see `pick_shares`.
+    """
+    summaries = [outcomes.summary() for outcomes in of_seeds]
+    means: dict[str, Any] = {
+        key: float(np.mean([summary[key] for summary in summaries])) for key in summaries[0]
+    }
+    picks = np.sum([outcomes.picks for outcomes in of_seeds], axis=0)
+    return means | {
+        "return_per_seed": [summary["return_mean"] for summary in summaries],
+        "picks": pick_shares(picks, dataset.task_types, dataset.pool.names),
+    }
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OrchestAIError):
+        return " ".join(str(error).split())
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return " ".join(f"{type(error).__name__}: {error} ({where})".split())

@@ -1,0 +1,101 @@
+"""Engines: processes that start once, and one clear error where one of them dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.benchmark.engine import Engine, WorkerDiedError, open_executor
+from orchestai_env.errors import ConfigError, MissingPackageError
+
+ray_only = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: ray)"
+)
+ENGINES = ["local", pytest.param("ray", marks=[ray_only, pytest.mark.slow])]
+
+_base = 0
+_starts = 0
+
+
+def start(base: int) -> None:
+    global _base, _starts
+    _base = base
+    _starts += 1
+
+
+def add(value: int) -> tuple[int, int]:
+    return _base + value, _starts
+
+
+def fail(value: int) -> None:
+    raise ConfigError(f"{value} is too much")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def touch(path: Path) -> None:
+    path.touch()
+
+
+def folder() -> Path:
+    return Path.cwd()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_tasks_run_in_processes_that_started_once(engine: Engine) -> None:
+    with open_executor(engine, 2, start, (10,)) as pool:
+        futures = [pool.submit(add, value) for value in range(4)]
+        found = [future.result() for future in futures]
+
+        assert found == [(10, 1), (11, 1), (12, 1), (13, 1)]
+        assert pool.submit(folder).result() == Path.cwd()
+        with pytest.raises(ConfigError, match=r"^7 is too much$"):
+            pool.submit(fail, 7).result()
+    assert _starts == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_death_of_a_process_is_one_clear_error(engine: Engine) -> None:
+    with (
+        pytest.raises(WorkerDiedError, match=r"what finished is kept.*same command again"),
+        open_executor(engine, 1, start, (0,)) as pool,
+    ):
+        pool.submit(die).result()
+
+
+def test_missing_ray_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with (
+        pytest.raises(MissingPackageError, match=r"pip install \"orchestai-env\[ray\]\""),
+        open_executor("ray", 1, start, (0,)),
+    ):
+        pass
+
+
+@ray_only
+@pytest.mark.slow
+def test_cluster_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+
+    with (
+        pytest.raises(ConfigError, match=r"RAY_ADDRESS 127.0.0.1:1: .*ray start --head"),
+        open_executor("ray", 1, start, (0,)),
+    ):
+        pass
+
+
+def test_error_inside_the_block_drops_what_waits(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), open_executor("local", 1, start, (0,)) as pool:
+        futures = [pool.submit(touch, tmp_path / str(i)) for i in range(50)]
+        raise KeyError
+
+    assert futures[-1].done()
+    assert not (tmp_path / "49").exists()

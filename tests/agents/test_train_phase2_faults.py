@@ -1,0 +1,91 @@
+"""Phase 2 when something goes wrong: Ctrl-C, losses that are not finite, folders in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from agents import train_phase2 as command
+from agents.run_folder import claim
+from agents.vec_env import OrchestAIVecEnv
+from orchestai_env.cli import run_command
+from orchestai_env.errors import CheckpointError, ConfigError
+from tests.agents.phase2_runs import Weights, curve_of, result_of, run
+from tests.tiny_config import write_config
+
+
+def test_interrupted_run_goes_on_from_the_last_whole_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = OrchestAIVecEnv.step_wait
+    calls = []
+
+    def interrupted(env: OrchestAIVecEnv) -> Any:
+        calls.append(1)
+        if len(calls) == 12:  # in the second roll-out of 8 steps
+            raise KeyboardInterrupt
+        return step(env)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OrchestAIVecEnv, "step_wait", interrupted)
+        with pytest.raises(SystemExit) as caught:
+            run_command(lambda: void(run(tmp_path)))
+    assert caught.value.code == 130
+    line = capsys.readouterr().err
+    assert (
+        line.endswith(
+            "phase2_last.zip holds all 32 steps that were learned from, --resume goes "
+            "on from there\n"
+        )
+        and line.count("\n") == 1
+    )
+
+    run(tmp_path, "--resume")
+
+    assert result_of(tmp_path / "run")["timesteps"] == 64
+    assert [int(row["step"]) for row in curve_of(tmp_path / "run")][-1] == 64
+
+
+def void(_: object) -> None:
+    """Takes anything, so that a call that returns something can be a command."""
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C"])
+def test_loss_that_is_not_finite_is_refused(tmp_path: Path, algorithm: str, refused: Any) -> None:
+    rl = {"learning_rate": 1e12, "algorithm": algorithm}
+    config = write_config(tmp_path, training={"phase2_rl": rl})
+
+    line = refused(command.main, "--config", config, "--output_dir", tmp_path / "run", "--quiet")
+
+    assert "phase 2: " in line and "lower learning_rate" in line
+    saved = weights_of_zip(tmp_path / "run" / "phase2_last.zip")
+    assert all(torch.isfinite(value).all() for value in saved.values())
+
+
+def weights_of_zip(path: Path) -> Weights:
+    _, parameters, _ = load_from_zip_file(path, device="cpu")
+    return dict(parameters["policy"])
+
+
+def test_folder_of_a_running_run_is_refused(tmp_path: Path, refused: Any) -> None:
+    config = write_config(tmp_path)
+    with claim(tmp_path / "run"):
+        line = refused(command.main, "--config", config, "--output_dir", tmp_path / "run")
+
+    assert "another run" in line and "--output_dir" in line
+
+
+def test_occupied_folder_is_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+
+    with pytest.raises(ConfigError, match=r"holds a run already; add --resume or name another"):
+        run(tmp_path)
+
+
+def test_resume_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"phase2_last\.zip: nothing to resume"):
+        run(tmp_path, "--resume")
