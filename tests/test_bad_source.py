@@ -46,7 +46,7 @@ def test_benchmark_that_cannot_start(
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(None, "say where they are with --data FOLDER"), ("none", "none: no such data folder")],
+    [(None, "say where they are with --data FOLDER"), ("none", "its data is missing")],
 )
 def test_benchmark_without_its_recorded_data(
     data: str | None, words: str, tmp_path: Path, refused: Callable[..., str]

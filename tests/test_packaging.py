@@ -156,7 +156,7 @@ def test_contributing_says_why_each_dependency_is_there() -> None:
     required = {re.split(r"[<>=!~;\[ ]", line)[0] for line in lines if line.strip()}
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = text.partition("\n## Dependencies\n")[2]
-    row = r"^\| ([\w-]+) \| (?:core|train|test|render|gpu|wandb)(?:, render)? \|"
+    row = r"^\| ([\w-]+) \| (?:core|train|test|render|gpu|wandb|ray)(?:, render)? \|"
     assert set(re.findall(row, table, re.M)) == required
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from agents.benchmark.runs import Benchmark, quick_settings, run_benchmark
 from agents.benchmark.suites import suite_names, suite_path
 from agents.config import ExperimentSettings, load_experiment
 from orchestai_env.cli import run_command
+from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.settings import parse_settings
 
 _OVERRIDES = ("engine", "num_seeds", "num_jobs")
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", help="where it runs, local or ray, in place of benchmark.engine")
     add("--num_seeds", type=int, help="in place of benchmark.num_seeds")
     add("--num_jobs", type=int, help="in place of benchmark.num_jobs")
+    add("--profile", help="compare under this one of benchmark.profiles only")
     add(
         "--agent",
         action="append",
@@ -61,9 +64,16 @@ def _overridden(config: ExperimentSettings, args: argparse.Namespace) -> Experim
     """Returns the settings with those of the command line.
 
     Raises:
-        ConfigError: one is out of range.
+        ConfigError: one is out of range, or there is no such profile.
     """
-    given = {name: getattr(args, name) for name in _OVERRIDES if getattr(args, name) is not None}
+    given: dict[str, Any] = {
+        name: getattr(args, name) for name in _OVERRIDES if getattr(args, name) is not None
+    }
+    if args.profile is not None:
+        profiles = config.benchmark.profiles
+        if args.profile not in profiles:
+            raise ConfigError(f"--profile: {unknown_name('profile', args.profile, profiles)}")
+        given["profiles"] = {args.profile: profiles[args.profile]}
     data = config.model_dump()
     data["benchmark"] |= given
     return parse_settings(data, ExperimentSettings, where="command line")

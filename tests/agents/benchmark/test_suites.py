@@ -110,6 +110,7 @@ def test_command_line_goes_before_the_settings(asked: list[Benchmark], tmp_path:
         (["--suite", "zeroeva"], "--suite: unknown suite 'zeroeva'. Did you mean 'zeroeval'?"),
         (["--suite", "sim", "--engine", "roy"], "benchmark.engine: .*'local' or 'ray'"),
         (["--suite", "sim", "--num_seeds", "0"], "command line: benchmark.num_seeds: "),
+        (["--suite", "zeroeval", "--profile", "speed"], "--profile: unknown profile 'speed'"),
         (["--suite", "zeroeval"], "on recorded outcomes (zeroeval); say where they are"),
         (["--suite", "sim", "--data", "x"], "has no `source`"),
     ],
