@@ -82,10 +82,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "max_subtasks": 6,
         "network": {"hidden": 16, "num_heads": 2, "max_spans": 2, "num_neighbours": 2},
     }
-    config = write_config(folder / "config", planner=planner)
+    anchored = {"phase2_rl": {"kl_coef": 0.1}}
+    config = write_config(folder / "config", planner=planner, training=anchored)
     shared = ["--config", str(config), "--profile", "balanced", "--quiet"]
     train_phase1.main([*shared, "--output_dir", str(folder / "phase1"), "--epochs", "1"])
-    train_phase2.main([*shared, "--output_dir", str(folder / "phase2")])
+    start = ["--checkpoint", str(folder / "phase1" / "phase1_best.pth")]
+    train_phase2.main([*shared, *start, "--output_dir", str(folder / "phase2")])
     return folder
 
 
@@ -122,11 +124,13 @@ def test_options_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_settings_of_the_walk_through_load(tmp_path: Path) -> None:
-    (block,) = blocks("yaml")
+    walk, *others = blocks("yaml")
     path = tmp_path / "mine.yaml"
-    path.write_text(block)
+    path.write_text(walk)
 
     config = load_experiment(path)
+    for block in others:
+        parse_settings(yaml.safe_load(block), ExperimentSettings, where="page")
 
     assert config.planner.kind == "learned"
     for profile in config.benchmark.profiles.values():
