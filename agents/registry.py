@@ -88,7 +88,10 @@ SHUFFLED_FROM = "bc-ppo"
 SLOW = frozenset({"lookahead", "oracle"})
 """Names of agents too slow for intervals by resampling, or for many workflows."""
 
-NOT_AGENTS = ("paired", "front", "profiles", "all_profiles")
+RIVALS = ("escalation", "predict-then-optimise", "shuffled")
+"""Baselines that every trained agent is held against, one by one."""
+
+NOT_AGENTS = ("paired", "head_to_head", "front", "profiles", "all_profiles")
 """Keys of summary.json beside the agents' names."""
 
 

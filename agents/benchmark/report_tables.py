@@ -57,7 +57,7 @@ def _agent_row(
         f"{1000 * test['cost_usd']:.2f}",
         f"{test['latency_s']:.1f}",
         _share(test.get("gap_closed")),
-        _figure(paired["difference_mean"], paired["ci95"], "+.2f") if paired else "",
+        _paired(paired) if paired else "",
     )
 
 
@@ -125,6 +125,26 @@ def certainty_table(results: Mapping[str, Any]) -> TextTable:
     return TextTable("How surely", columns, rows, note)
 
 
+def head_to_head_table(results: Mapping[str, Any]) -> TextTable:
+    """Returns what trained and foreign agents have over each other and over their rivals."""
+    contests: Mapping[str, Mapping[str, Any]] = results["head_to_head"]
+    others = list(dict.fromkeys(other for of in contests.values() for other in of))
+    rows = [
+        (name, *(_paired(of[other]) if other in of else "" for other in others))
+        for name, of in contests.items()
+    ]
+    columns = ("agent", *(f"minus {other}" for other in others))
+    note = (
+        "Paired differences of returns on test workflows. shuffled draws its picks at random, with "
+        "the shares per task type and attempt of the agent that it copies."
+    )
+    return TextTable("Head to head", columns, rows, note)
+
+
+def _paired(difference: Mapping[str, Any]) -> str:
+    return _figure(difference["difference_mean"], difference["ci95"], "+.2f")
+
+
 def transfer_table(results: Mapping[str, Any]) -> TextTable:
     """Returns how much better agents are on training queries than on test queries."""
     rows = []
@@ -153,7 +173,7 @@ def terms_table(results: Mapping[str, Any]) -> TextTable:
 
 def tables_of(results: Mapping[str, Any]) -> list[TextTable]:
     """Returns all tables of agents under one profile; those without a row are left out."""
-    makers = (result_table, certainty_table, transfer_table, terms_table)
+    makers = (result_table, certainty_table, head_to_head_table, transfer_table, terms_table)
     return [table for make in makers if (table := make(results)).rows]
 
 

@@ -19,7 +19,7 @@ from agents.benchmark.statistics import (
     interquartile_mean,
     probability_of_improvement,
 )
-from agents.registry import BOUNDS, NOT_AGENTS, SLOW
+from agents.registry import BOUNDS, BUILDERS, NOT_AGENTS, RIVALS, SLOW
 
 REFERENCE = "escalation"
 """The agent that differences are paired to."""
@@ -63,8 +63,9 @@ def summarise(found: Evaluations) -> dict[str, Any]:
 
     Returns:
         {agent: {train: {...}, test: {return_mean, ci95, ...}} or {error: text}, paired: {agent:
-        {...}}, front: {...}}; paired differences are agent - escalation table on test workflows.
-        Slow agents have test only, without intervals.
+        {...}}, head_to_head: {agent: {other: {...}}}, front: {...}}; paired differences are agent -
+        escalation table on test workflows, or agent - other, for trained and foreign agents. Slow
+        agents have test only, without intervals.
     """
     summary: dict[str, Any] = {}
     paired: dict[str, Any] = {}
@@ -78,9 +79,9 @@ def summarise(found: Evaluations) -> dict[str, Any]:
         else:
             summary[name] = _splits(found, name)
             if REFERENCE in found.points and name != REFERENCE:
-                paired[name] = _difference(found, name)
-    front = front_of({"": found})
-    return summary | {"paired": paired, "front": front}
+                paired[name] = _difference(found, name, REFERENCE)
+    rest = {"head_to_head": _head_to_head(found), "front": front_of({"": found})}
+    return summary | {"paired": paired} | rest
 
 
 def _splits(found: Evaluations, name: str) -> dict[str, Any]:
@@ -148,11 +149,21 @@ def _train_minus_test(found: Evaluations, name: str) -> dict[str, Any]:
     }
 
 
-def _difference(found: Evaluations, name: str) -> dict[str, Any]:
-    test, reference = (found.points[n]["test"]["return_mean"] for n in (name, REFERENCE))
-    differences = found.returns(name) - found.returns(REFERENCE)
+def _head_to_head(found: Evaluations) -> dict[str, Any]:
+    """Returns what each trained or foreign agent has over each other one and over its rivals."""
+    learned = [name for name in found.points if name not in BUILDERS]
+    others = [name for name in RIVALS if name in found.points] + learned
     return {
-        "minus": REFERENCE,
+        name: {other: _difference(found, name, other) for other in others if other != name}
+        for name in learned
+    }
+
+
+def _difference(found: Evaluations, name: str, other: str) -> dict[str, Any]:
+    test, reference = (found.points[n]["test"]["return_mean"] for n in (name, other))
+    differences = found.returns(name) - found.returns(other)
+    return {
+        "minus": other,
         "difference_mean": test - reference,
         "ci95": bootstrap_interval(differences),
         "bootstrap_p": bootstrap_p(differences),

@@ -31,7 +31,7 @@ FOREIGN = "mine=tests.agents.foreign:dearest_of_seed"
 BASELINES = ["random", "cheapest", "escalation", "hindsight"]
 TRAINED = ["bc", "bc-ppo", "ppo"]
 AGENTS = (*BASELINES, *TRAINED)
-BESIDE_AGENTS = ("paired", "front", "profiles", "all_profiles")
+BESIDE_AGENTS = ("paired", "head_to_head", "front", "profiles", "all_profiles")
 MANY_RUNS = {
     "trained": {"first": {"phase": 1}, "second": {"start_from": "first"}},
     "profiles": {"balanced": "balanced.yaml", "literal": "literal.yaml"},

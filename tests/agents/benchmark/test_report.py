@@ -66,6 +66,9 @@ RESULTS: dict[str, Any] = {
     "ppo": agent(5.5, 4.25, 0.02),
     "broken": {"error": "expected | whole numbers"},
     "paired": {"ppo": PAIRED | {"bootstrap_p": 0.125}},
+    "head_to_head": {
+        "ppo": {"escalation": {"difference_mean": 0.25, "ci95": [-0.125, 0.5]}},
+    },
     "front": {},
 }
 
@@ -112,7 +115,8 @@ def test_verdict_says_who_wins_and_how_surely(ends: tuple[float, float], words: 
 
 
 def test_verdict_says_when_nothing_is_above_the_reference() -> None:
-    alone = {name: RESULTS[name] for name in ("escalation", "paired", "front")}
+    kept = ("escalation", "paired", "head_to_head", "front")
+    alone = {name: RESULTS[name] for name in kept}
 
     assert "no agent is above the reference, escalation" in verdict(alone)
     assert verdict({"broken": RESULTS["broken"], "paired": {}}) == "No agent could be evaluated."

@@ -57,6 +57,17 @@ def test_differences_are_paired_over_replicates() -> None:
     assert gap["difference_ci95"] == pytest.approx((0.0, 0.0))
 
 
+def test_trained_agents_are_held_against_each_other_and_their_rivals() -> None:
+    contests = summarise(evaluations(**(ALL | {"bc": 4.75})))["head_to_head"]
+
+    assert {name: set(of) for name, of in contests.items()} == {
+        "ppo": {"escalation", "bc"},
+        "bc": {"escalation", "ppo"},
+    }
+    assert contests["bc"]["ppo"]["difference_mean"] == 0.25
+    assert contests["bc"]["ppo"]["ci95"] == pytest.approx((0.25, 0.25))
+
+
 def test_failed_agents_are_no_agents() -> None:
     summary = summarise(evaluations(**ALL))
 
