@@ -120,6 +120,8 @@ class ObservationReader:
         observation: Obs,
         success: npt.NDArray[np.floating[Any]],
         latency_ms: npt.NDArray[np.float64] | None = None,
+        *,
+        success_share: float = 1.0,
     ) -> npt.NDArray[np.float64]:
         """Returns what each call is expected to earn, as if success paid at once.
 
@@ -127,13 +129,14 @@ class ObservationReader:
             observation: m rows.
             success: (m, W), 0..1; chance of each call.
             latency_ms: float64 (m, W) [ms]; what each is charged for, its mean latency where None.
+            success_share: 0..1; how much of the workflow's success the call's is counted as.
         Returns:
             float64 (m, W) [reward].
         """
         weights = self.weights(observation)[:, :, None]
         latency_ms = self.latency_ms(observation) if latency_ms is None else latency_ms
         value: npt.NDArray[np.float64] = (
-            (weights[:, 0] + weights[:, 3]) * success
+            (success_share * weights[:, 0] + weights[:, 3]) * success
             - weights[:, 1] * self.cost_usd(observation)
             - weights[:, 2] * latency_ms
         )

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agents.agent import Agent, Setting
-from agents.baselines.bandits import B, LinUCBAgent, ThompsonAgent, trained
+from agents.baselines.bandits import LinUCBAgent, ThompsonAgent, trained
 from agents.baselines.bounds import HindsightAgent, LookaheadAgent, OracleAgent
 from agents.baselines.controls import shuffled
 from agents.baselines.heuristics import CriticalPathAgent
 from agents.baselines.predictive import PREDICTORS, PredictThenOptimiseAgent, fitted_agent
 from agents.baselines.simple import LowestFeatureAgent, RandomAgent, RoundRobinAgent
+from agents.baselines.success_share import tuned_success_share
 from agents.checkpoint import build_policy, read_phase1
 from agents.config import BenchmarkSettings, TrainedAgentSettings
 from agents.phase2_callbacks import BEST
@@ -39,6 +40,11 @@ class AgentContext:
     """Holds tables.json, and a folder per trained agent, of its name."""
     seed: int
 
+    @functools.cached_property
+    def success_share(self) -> float:
+        """Share of a workflow's success that agents of single calls count one call's as."""
+        return tuned_success_share(self.train(), seed=self.seed)
+
 
 Build = Callable[[AgentContext], Agent]
 
@@ -48,10 +54,14 @@ def _table(context: AgentContext, name: str) -> Agent:
 
 
 def _predictor(name: str, context: AgentContext) -> Agent:
-    return fitted_agent(name, context.setting, context.train(), context.seed)
+    share = context.success_share
+    return fitted_agent(
+        name, context.setting, context.train(), seed=context.seed, success_share=share
+    )
 
 
-def _bandit(bandit: B, context: AgentContext) -> B:
+def _bandit(kind: type[LinUCBAgent | ThompsonAgent], context: AgentContext) -> Agent:
+    bandit = kind(context.setting, success_share=context.success_share)
     return trained(bandit, context.train(), seed=context.seed)
 
 
@@ -67,11 +77,15 @@ BUILDERS: Mapping[str, Build] = {
     "lookup": lambda context: _table(context, "lookup"),
     "escalation": lambda context: _table(context, "escalation"),
     "round-robin": lambda context: RoundRobinAgent(context.setting),
-    "critical-path": lambda context: CriticalPathAgent(context.setting),
-    "predict-then-optimise": lambda context: PredictThenOptimiseAgent(context.setting),
+    "critical-path": lambda context: CriticalPathAgent(
+        context.setting, success_share=context.success_share
+    ),
+    "predict-then-optimise": lambda context: PredictThenOptimiseAgent(
+        context.setting, success_share=context.success_share
+    ),
     **{name: functools.partial(_predictor, name) for name in PREDICTORS},
-    "linucb": lambda context: _bandit(LinUCBAgent(context.setting), context),
-    "thompson": lambda context: _bandit(ThompsonAgent(context.setting), context),
+    "linucb": lambda context: _bandit(LinUCBAgent, context),
+    "thompson": lambda context: _bandit(ThompsonAgent, context),
     "shuffled": lambda context: _shuffled(BUILDERS["escalation"], context),
     "hindsight": lambda context: HindsightAgent(),
     "lookahead": lambda context: LookaheadAgent(context.seed),

@@ -33,9 +33,8 @@ class Feedback:
     """int64 (m,)."""
     success: npt.NDArray[np.bool_]
     """bool (m,)."""
-    reward: Floats
-    """float64 (m,); success less weighted cost and latency, in units of success_weight +
-    shaping_weight."""
+    charge: Floats
+    """float64 (m,); weighted cost and latency, in units of success_weight + shaping_weight."""
 
 
 class Bandit(Protocol):
@@ -94,7 +93,7 @@ def _feedback(episodes: Episodes, rows: npt.NDArray[np.int64], actions: Actions)
         + weights[:, 2] * calls.latency_ms[rows, actions]
     )
     paid = np.maximum(weights[:, 0] + weights[:, 3], 1e-9)
-    return Feedback(actions=actions, success=success, reward=success - charge / paid)
+    return Feedback(actions=actions, success=success, charge=charge / paid)
 
 
 class LinUCBAgent:
@@ -108,18 +107,26 @@ class LinUCBAgent:
         personalized news article recommendation", WWW 2010, algorithm 1.
     """
 
-    def __init__(self, setting: Setting, *, bonus: float = 0.3, ridge: float = 1.0) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        success_share: float = 1.0,
+        bonus: float = 0.3,
+        ridge: float = 1.0,
+    ) -> None:
         """Starts knowing nothing.
 
         Args:
             setting: its pool and task types count.
+            success_share: see ObservationReader.call_value.
             bonus: alpha of the source, in units of reward; chosen.
             ridge: penalty, 1 in the source.
         """
         self._read = ObservationReader(setting.dataset, setting.rules.max_attempts)
         self._max_attempts = setting.rules.max_attempts
         self._num_types = len(setting.dataset.task_types)
-        self._bonus = bonus
+        self._success_share, self._bonus = success_share, bonus
         num_workers = len(setting.dataset.pool)
         size = self._num_types + self._max_attempts + len(_WORKER_INPUTS)
         self._gram = np.tile(ridge * np.eye(size), (num_workers, 1, 1))
@@ -153,7 +160,11 @@ class LinUCBAgent:
         rows = np.arange(len(feedback.actions))
         inputs = self._inputs(observation)[rows, feedback.actions]
         np.add.at(self._gram, feedback.actions, inputs[:, :, None] * inputs[:, None, :])
-        np.add.at(self._moment, feedback.actions, inputs * feedback.reward[:, None])
+        np.add.at(
+            self._moment,
+            feedback.actions,
+            inputs * (self._success_share * feedback.success - feedback.charge)[:, None],
+        )
         self._solve()
 
     def predict(
@@ -183,8 +194,9 @@ class ThompsonAgent:
         2013, with Beta priors and an uninformed start.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        """Starts knowing nothing: every chance is as likely."""
+    def __init__(self, setting: Setting, *, success_share: float = 1.0) -> None:
+        """Starts knowing nothing: every chance is as likely; for the share see call_value."""
+        self._success_share = success_share
         self._read = ObservationReader(setting.dataset, setting.rules.max_attempts)
         shape = (len(setting.dataset.task_types), setting.rules.max_attempts)
         self._wins = np.ones((*shape, len(setting.dataset.pool)))
@@ -194,7 +206,7 @@ class ThompsonAgent:
         """Returns int64 (m,): the workers that earn most by chances drawn from what is believed."""
         cell = self._cell(observation)
         chance = rng.beta(self._wins[cell], self._losses[cell])
-        value = self._read.call_value(observation, chance)
+        value = self._read.call_value(observation, chance, success_share=self._success_share)
         return self._read.best_fresh(observation, value)
 
     def learn(self, observation: Obs, feedback: Feedback) -> None:
@@ -214,7 +226,7 @@ class ThompsonAgent:
         """Returns int64 (m,) workers that earn most by the mean chances; see Agent."""
         cell = self._cell(observation)
         chance = self._wins[cell] / (self._wins[cell] + self._losses[cell])
-        value = self._read.call_value(observation, chance)
+        value = self._read.call_value(observation, chance, success_share=self._success_share)
         return self._read.best_fresh(observation, value), state
 
     def _cell(self, observation: Obs) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -22,8 +22,9 @@ class CriticalPathAgent:
         Systems 13 (2002).
     """
 
-    def __init__(self, setting: Setting) -> None:
-        """Prepares to read observations."""
+    def __init__(self, setting: Setting, *, success_share: float = 1.0) -> None:
+        """Prepares to read observations; for the share see ObservationReader.call_value."""
+        self._success_share = success_share
         self._read = ObservationReader(setting.dataset, setting.rules.max_attempts)
 
     def predict(
@@ -40,5 +41,5 @@ class CriticalPathAgent:
         finish_ms = np.where(is_full, 2.0, 1.0) * latency_ms
         late_ms = np.maximum(0.0, finish_ms - read.slack_ms(observation)[:, None])
         success = read.worker_feature(observation, "predicted_success")
-        value = read.call_value(observation, success, late_ms)
+        value = read.call_value(observation, success, late_ms, success_share=self._success_share)
         return read.best_fresh(observation, value), state

@@ -197,8 +197,11 @@ class PredictThenOptimiseAgent:
     observation shows: the stored cross-fitted prediction, else the mean of the task type.
     """
 
-    def __init__(self, setting: Setting, model: SuccessModel | None = None) -> None:
-        """Takes a fitted model, whose columns are the actions."""
+    def __init__(
+        self, setting: Setting, model: SuccessModel | None = None, *, success_share: float = 1.0
+    ) -> None:
+        """Takes a fitted model, whose columns are the actions, and the share of call_value."""
+        self._success_share = success_share
         self._read = ObservationReader(setting.dataset, setting.rules.max_attempts)
         self._model = None if model is None else Remembered(model)
         self._num_types = len(setting.dataset.task_types)
@@ -212,7 +215,9 @@ class PredictThenOptimiseAgent:
         deterministic: bool = False,
     ) -> tuple[Actions, State]:
         """Returns int64 (m,) workers; see Agent."""
-        value = self._read.call_value(observation, self._success(observation))
+        value = self._read.call_value(
+            observation, self._success(observation), success_share=self._success_share
+        )
         return self._read.best_fresh(observation, value), state
 
     def _success(self, observation: Obs) -> npt.NDArray[np.floating]:
@@ -224,10 +229,11 @@ class PredictThenOptimiseAgent:
 
 
 def fitted_agent(
-    name: str, setting: Setting, train: Setting, seed: int
+    name: str, setting: Setting, train: Setting, *, seed: int, success_share: float = 1.0
 ) -> PredictThenOptimiseAgent:
     """Returns the agent of a predictor of PREDICTORS that is fitted on a training split."""
     calls = training_calls(train)
     if calls is None:
-        return PredictThenOptimiseAgent(setting)
-    return PredictThenOptimiseAgent(setting, PREDICTORS[name](calls, seed))
+        return PredictThenOptimiseAgent(setting, success_share=success_share)
+    model = PREDICTORS[name](calls, seed)
+    return PredictThenOptimiseAgent(setting, model, success_share=success_share)
