@@ -21,6 +21,11 @@ WARNINGS = {
     )
 }
 _PACKAGES = ("numpy", "numba", "torch", "stable-baselines3", "sb3-contrib", "gymnasium")
+_LATENCY_NOTES = {
+    "recorded": "recorded",
+    "derived": "derived from tokens with assumed speeds, not recorded",
+    "none": "not recorded: 0 stands for it",
+}
 
 
 def verdict(results: Mapping[str, Any]) -> str:
@@ -61,13 +66,11 @@ def data_line(config: ExperimentSettings) -> str:
     """Returns where the data is from, and what kind of latency it has."""
     if config.source is None:
         return "Data: built-in simulated workflows; latency is simulated."
-    latency = config.source.latency
-    note = (
-        "derived from tokens with assumed speeds, not recorded" if latency == "derived" else latency
-    )
+    latency = _LATENCY_NOTES[config.source.latency]
+    cost = "" if config.source.cost == "recorded" else " Cost is not recorded: 0 stands for it."
     return (
         f"Data: recorded outcomes of {config.source.source}, task types "
-        f"{', '.join(config.source.task_types)}. Latency is {note}."
+        f"{', '.join(config.source.task_types)}. Latency is {latency}.{cost}"
     )
 
 

@@ -156,11 +156,21 @@ def test_literal_profile_carries_its_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency", "words"), [("derived", "derived from tokens"), ("recorded", "is recorded")]
+    ("latency", "words"),
+    [
+        ("derived", "derived from tokens"),
+        ("recorded", "Latency is recorded."),
+        ("none", "not recorded: 0 stands for it. Cost is not recorded"),
+    ],
 )
 def test_report_says_where_the_data_is_from(tmp_path: Path, latency: Any, words: str) -> None:
     config = ExperimentSettings(
-        source=RecordedSourceSettings(source="zeroeval", task_types=("a", "b"), latency=latency),
+        source=RecordedSourceSettings(
+            source="zeroeval",
+            task_types=("a", "b"),
+            latency=latency,
+            cost="none" if latency == "none" else "recorded",
+        ),
         worker_models=WorkerPool((WorkerSpec(name="x"),)),
     )
 
