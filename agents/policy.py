@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.distributions import MaskableDistribution
@@ -13,6 +15,7 @@ from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPo
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
+from agents.agent import Obs
 from agents.attention import DagAttentionExtractor
 from agents.extractors import TEXT_KEYS, NetworkShape, PlanExtractor, StateExtractor, masked_mean
 from orchestai_env.errors import ConfigError, unknown_name
@@ -182,6 +185,14 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns values, log-probabilities and entropies of given actions."""
         return super().evaluate_actions(obs, actions, _mask(obs, action_masks))
+
+    def scores(self, observation: Obs) -> npt.NDArray[np.float32]:
+        """Returns float32 (m, W): the logarithm of each worker's probability; masked ones least."""
+        tensors, _ = self.obs_to_tensor(dict(observation))
+        with torch.no_grad():
+            categorical: Any = self.get_distribution(tensors).distribution
+        found: npt.NDArray[np.float32] = categorical.logits.cpu().numpy()
+        return found
 
     def get_distribution(self, obs: PyTorchObs, action_masks: Any = None) -> MaskableDistribution:
         """Returns the distribution over workers; masked ones have probability 0."""

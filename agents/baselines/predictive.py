@@ -216,12 +216,12 @@ class PredictThenOptimiseAgent:
     ) -> tuple[Actions, State]:
         """Returns int64 (m,) workers; see Agent."""
         value = self._read.call_value(
-            observation, self._success(observation), success_share=self._success_share
+            observation, self.scores(observation), success_share=self._success_share
         )
         return self._read.best_fresh(observation, value), state
 
-    def _success(self, observation: Obs) -> npt.NDArray[np.floating]:
-        """Returns the predicted success (m, W)."""
+    def scores(self, observation: Obs) -> npt.NDArray[np.floating]:
+        """Returns the predicted success (m, W), 0..1."""
         if self._model is None:
             return self._read.worker_feature(observation, "predicted_success")
         types = np.eye(self._num_types, dtype=np.float32)[self._read.task_type(observation)]

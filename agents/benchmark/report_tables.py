@@ -145,6 +145,19 @@ def _paired(difference: Mapping[str, Any]) -> str:
     return _figure(difference["difference_mean"], difference["ci95"], "+.2f")
 
 
+def routing_table(results: Mapping[str, Any]) -> TextTable:
+    """Returns how well agents tell which single calls need the strong worker of two."""
+    found = {name: results[name]["test"].get("routing") for name in agents_of(results)}
+    rows = [(name, _figure(of["apgr"], of["ci95"], ".3f")) for name, of in found.items() if of]
+    pair = next((of for of in found.values() if of), {"weak": "", "strong": ""})
+    note = (
+        f"APGR (RouteLLM): share of the gap between {pair['weak']} and {pair['strong']} recovered, "
+        "averaged over how many queries go to the stronger one; a random order has 0.5. Intervals "
+        "resample queries."
+    )
+    return TextTable("Routing between two workers", ("agent", "APGR"), rows, note)
+
+
 def transfer_table(results: Mapping[str, Any]) -> TextTable:
     """Returns how much better agents are on training queries than on test queries."""
     rows = []
@@ -173,7 +186,14 @@ def terms_table(results: Mapping[str, Any]) -> TextTable:
 
 def tables_of(results: Mapping[str, Any]) -> list[TextTable]:
     """Returns all tables of agents under one profile; those without a row are left out."""
-    makers = (result_table, certainty_table, head_to_head_table, transfer_table, terms_table)
+    makers = (
+        result_table,
+        certainty_table,
+        head_to_head_table,
+        routing_table,
+        transfer_table,
+        terms_table,
+    )
     return [table for make in makers if (table := make(results)).rows]
 
 

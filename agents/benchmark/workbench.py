@@ -22,6 +22,7 @@ from agents.benchmark.resampling import (
     resample,
     simulated_composer,
 )
+from agents.benchmark.single_calls import is_single_call, routing_quality
 from agents.config import ExperimentSettings, profile_weights
 from agents.evaluate import Outcomes, evaluate
 from agents.experiment import chosen_workers, experiment_dataset
@@ -169,12 +170,17 @@ class Workbench:
             return lambda name: measure(self.agents(name), replicate).tolist()
         setting = self.workflows(task.split, few=task.kind == "bound")
         if task.kind == "points":
-            return lambda name: points(
-                evaluate_seeds(self.agents(name), setting, seed=seed), setting.dataset
-            )
+            return lambda name: self._points(name, task.split, setting)
         return lambda name: points(
             [evaluate(self.agents(name)[0], setting, seed=seed)], setting.dataset
         )
+
+    def _points(self, name: str, split: str, setting: Setting) -> dict[str, Any]:
+        agents, seed = self.agents(name), self.plan.config.seed
+        found = points(evaluate_seeds(agents, setting, seed=seed), setting.dataset)
+        if split == "test" and is_single_call(setting.dataset):
+            found["routing"] = routing_quality(agents, setting, seed=seed)
+        return found
 
     def _replicate(self, split: str, index: int) -> Replicate:
         return resample(
