@@ -46,7 +46,7 @@ def test_suite_fixes_environment_seeds_and_score(name: str) -> None:
     assert config.benchmark.profiles
     for profile in config.benchmark.profiles:
         assert profile_weights(config, path, profile).success_weight == 10.0
-    assert set(agent_settings(config, path)) >= {"bc", "bc-ppo", "ppo"}
+    assert set(agent_settings(config, path)) >= {"bc", "bc-ppo"}
     if config.source is not None:
         assert config.planner.max_subtasks == config.source.max_subtasks
     if config.source is not None and config.source.latency == "derived":
