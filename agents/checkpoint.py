@@ -126,6 +126,25 @@ def read_phase1(path: Path, dataset: Dataset | None = None) -> dict[str, Any]:
     return checkpoint
 
 
+def read_zip(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the attributes of a model that SB3 saved, and the weights of its policy.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CheckpointError: the file is broken, or holds no policy.
+    """
+    _check_exists(path)
+    try:
+        data, params, _ = load_from_zip_file(path, device="cpu")
+    except (ValueError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: cannot be read as a model of SB3 ({reason})") from None
+    weights: Any = params.get("policy")
+    if not data or not isinstance(weights, dict):
+        raise CheckpointError(f"{path}: the zip holds no policy of SB3")
+    return data, weights
+
+
 def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a policy's weights and constructor arguments from a phase-1 .pth or an SB3 zip.
 
@@ -143,14 +162,7 @@ def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], d
     if path.suffix != ".zip":
         data = read_phase1(path, dataset)
         return data["policy_state_dict"], data["policy_kwargs"]
-    try:
-        found, params, _ = load_from_zip_file(path, device="cpu")
-    except (ValueError, zipfile.BadZipFile, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: cannot be read as a model of SB3 ({reason})") from None
-    weights: Any = params.get("policy")
-    if not found or not isinstance(weights, dict):
-        raise CheckpointError(f"{path}: the zip holds no policy of SB3")
+    found, weights = read_zip(path)
     if "vocabulary" in found:
         _check_task_types(path, found["vocabulary"], dataset)
     arguments = dict(found.get("policy_kwargs") or {})

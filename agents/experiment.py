@@ -224,6 +224,19 @@ def with_overrides(
     return parse_settings(data, ExperimentSettings, where="command line")
 
 
+def with_benchmark_overrides(
+    config: ExperimentSettings, values: Mapping[str, object]
+) -> ExperimentSettings:
+    """Returns the settings with values of `benchmark` replaced; those that are None stay.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    data = config.model_dump()
+    data["benchmark"] |= {name: value for name, value in values.items() if value is not None}
+    return parse_settings(data, ExperimentSettings, where="command line")
+
+
 def seeds_of(config: ExperimentSettings) -> Sequence[int]:
     """Returns the seeds of a benchmark."""
     return range(config.seed, config.seed + config.benchmark.num_seeds)

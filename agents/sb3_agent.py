@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import Tensor
 
 from agents.agent import Actions, Agent, Obs, Setting, State
-from agents.checkpoint import build_policy, load_policy_state, vocabulary
+from agents.checkpoint import build_policy, load_policy_state, read_zip, vocabulary
 from agents.policy import WorkerScoringPolicy
-from orchestai_env.errors import CheckpointError, MissingFileError, shown
+from orchestai_env.errors import CheckpointError, shown
 from orchestai_env.observation import ObservationLayout
 
 _MASK = "action_mask"
@@ -118,7 +116,7 @@ def load_sb3_agent(path: Path, setting: Setting) -> Agent:
         CheckpointError: the file is broken, holds no policy for a choice of workers, or was made
             for other task types, workers or spaces.
     """
-    data, weights = _read_zip(path)
+    data, weights = read_zip(path)
     policy_class = data.get("policy_class")
     kinds = (*_ACTORS, DQNPolicy)
     if not (isinstance(policy_class, type) and issubclass(policy_class, kinds)):
@@ -140,21 +138,6 @@ def load_sb3_agent(path: Path, setting: Setting) -> Agent:
         raise CheckpointError(f"{path}: its policy cannot be built again ({error})") from None
     load_policy_state(policy, weights, path)
     return MaskedPolicyAgent(policy)
-
-
-def _read_zip(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the attributes of a model and the weights of its policy."""
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such checkpoint; check the path")
-    try:
-        data, params, _ = load_from_zip_file(path, device="cpu")
-    except (ValueError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: cannot be read as a model of SB3 ({reason})") from None
-    weights: Any = params.get("policy")
-    if not data or not isinstance(weights, dict):
-        raise CheckpointError(f"{path}: expected a model saved by SB3, got a zip without a policy")
-    return data, weights
 
 
 def _check_vocabulary(path: Path, found: Any, setting: Setting, *, with_workers: bool) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from agents.benchmark.runs import Benchmark, quick_settings, run_benchmark
 from agents.benchmark.suites import suite_names, suite_path
 from agents.config import ExperimentSettings, load_experiment
+from agents.experiment import with_benchmark_overrides
 from orchestai_env.cli import run_command
 from orchestai_env.errors import ConfigError, unknown_name
-from orchestai_env.settings import parse_settings
 
 _OVERRIDES = ("engine", "num_seeds", "num_jobs")
 """Options that go before the setting of the same name."""
@@ -66,17 +66,13 @@ def _overridden(config: ExperimentSettings, args: argparse.Namespace) -> Experim
     Raises:
         ConfigError: one is out of range, or there is no such profile.
     """
-    given: dict[str, Any] = {
-        name: getattr(args, name) for name in _OVERRIDES if getattr(args, name) is not None
-    }
+    given: dict[str, Any] = {name: getattr(args, name) for name in _OVERRIDES}
     if args.profile is not None:
         profiles = config.benchmark.profiles
         if args.profile not in profiles:
             raise ConfigError(f"--profile: {unknown_name('profile', args.profile, profiles)}")
         given["profiles"] = {args.profile: profiles[args.profile]}
-    data = config.model_dump()
-    data["benchmark"] |= given
-    return parse_settings(data, ExperimentSettings, where="command line")
+    return with_benchmark_overrides(config, given)
 
 
 if __name__ == "__main__":

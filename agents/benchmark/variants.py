@@ -22,11 +22,10 @@ from agents.config import (
     profile_weights,
     save_resolved,
 )
-from agents.experiment import seeds_of
+from agents.experiment import seeds_of, with_benchmark_overrides
 from agents.tune_tables import TABLES
 from orchestai_env.errors import ConfigError
 from orchestai_env.reward import RewardWeights
-from orchestai_env.settings import parse_settings
 
 Start = Literal["scratch", "bc"]
 
@@ -74,12 +73,8 @@ def read_study(args: argparse.Namespace) -> Study:
     Raises:
         OrchestAIError: settings, profile or data are wrong.
     """
-    config = load_experiment(args.config)
-    names = ("num_seeds", "num_jobs")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    data = config.model_dump()
-    data["benchmark"] |= given
-    config = parse_settings(data, ExperimentSettings, where="command line")
+    given = {name: getattr(args, name) for name in ("num_seeds", "num_jobs")}
+    config = with_benchmark_overrides(load_experiment(args.config), given)
     profile = args.profile or next(iter(config.benchmark.profiles), None)
     if profile is None:
         raise ConfigError(f"{args.config}: benchmark.profiles names no reward profile")
