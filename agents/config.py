@@ -87,6 +87,8 @@ class SystemSettings(Section):
     price_spread: Spread = 1.0
     """Costs of each worker in each episode are multiplied by a factor of its own, log-uniform over
     1/x..x; 1 = list prices."""
+    latency_spread: Spread = 1.0
+    """Latencies of each worker in each episode likewise; 1 = as they are."""
     min_workers: Count | None = None
     """Fewest workers of an episode: a random number from there to all is there each time; null =
     all, always."""
@@ -214,6 +216,8 @@ class VariationSettings(Section):
     over 1/x..x, so that one policy serves every trade-off; 1 = the weights of the profile."""
     price_spread: Spread | None = None
     """In place of system.price_spread; null = the same."""
+    latency_spread: Spread | None = None
+    """In place of system.latency_spread; null = the same."""
     min_workers: Count | None = None
     """In place of system.min_workers; null = the same."""
     shuffle_workers: bool = False
@@ -302,6 +306,7 @@ class ExperimentSettings(Section):
         """Returns the rules of an episode that is evaluated."""
         return EpisodeRules(
             price_spread=self.system.price_spread,
+            latency_spread=self.system.latency_spread,
             min_workers=self.system.min_workers,
             max_attempts=self.system.max_attempts,
             max_parallel_tasks=self.system.max_parallel_tasks,

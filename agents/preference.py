@@ -14,7 +14,7 @@ from agents.agent import Agent, Obs, State
 from agents.evaluate import KEYS
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import ConfigError
-from orchestai_env.features import build_features
+from orchestai_env.features import build_features, squash
 from orchestai_env.observation import CONTEXT_FEATURES, WORKER_FEATURES, subtask_features
 from orchestai_env.reward import RewardWeights
 
@@ -67,10 +67,10 @@ class PreferenceAgent:
 
     It rewrites all of the observation that depends on the weights, in a copy: four columns of
     `context` and `expected_value` of `workers`. What comes out is what an environment of these
-    weights shows: bit for bit (on a CPU) where an action holds its own worker at the list price,
-    and to 1e-6 where workers are shuffled or prices vary. There, mean cost and latency of a call
-    are read back from their squashed columns, whose relative error is 6e-8 / (1 - column): the
-    1e-6 hold for calls up to 10 times as dear and slow as the median one.
+    weights shows: bit for bit (on a CPU) where an action holds its own worker at its list price
+    and usual latency, and to 1e-6 where workers are shuffled or prices or latencies vary. There,
+    mean cost and latency of a call are read back from their squashed columns, whose relative error
+    is 6e-8 / (1 - column): the 1e-6 hold for calls up to 10 times as dear and slow as the median.
 
     A policy answers well inside the range that it was trained on; beyond it, it extrapolates.
     """
@@ -151,8 +151,8 @@ class _Rewriter:
         self._cost_scale, self._time_scale = known.scale[0], known.scale[1] / 1000.0  # USD, ms
         self._cost_usd, self._latency_ms = known.cost_usd, known.expected_us / 1000.0
         cost_scale = self._cost_scale
-        self._price = (known.cost_usd / (known.cost_usd + cost_scale)).astype(np.float32)
-        self._latency = known.latency
+        self._price = squash(known.cost_usd, cost_scale)
+        self._latency = squash(known.expected_us, known.scale[1])
 
     def __call__(self, observation: Obs) -> dict[str, npt.NDArray[Any]]:
         """Returns the observation, one or a batch, with copies of the keys that change."""

@@ -11,7 +11,7 @@ import math
 from orchestai_env.compiled import inlined
 from orchestai_env.counter_rng import below, philox
 from orchestai_env.exact import product
-from orchestai_env.outcomes.draw import WORKFLOW_CHOICE, Call, draw_outcome, is_available
+from orchestai_env.outcomes.draw import WORKFLOW_CHOICE, Call, is_available
 from orchestai_env.state import (
     ATTEMPTS,
     CALL_COST,
@@ -59,7 +59,7 @@ from orchestai_env.state import (
     EpisodeState,
     Problem,
 )
-from orchestai_env.variation import draw_variation
+from orchestai_env.variation import draw_variation, episode_outcome
 
 
 @inlined
@@ -252,13 +252,13 @@ def _start_call(problem: Problem, state: EpisodeState, r: int, i: int) -> None:
         parent_quality(problem, state, r, i),
         state.busy[r, worker],
     )
-    success, quality, cost, latency = draw_outcome(problem.outcomes, call)
+    success, quality, cost, latency = episode_outcome(problem, state, r, call)
     subtask[START] = episode[CLOCK]
     subtask[END] = episode[CLOCK] + latency
     subtask[WINS] = 1 if success else 0
     if subtask[FIRST_START] == NONE:
         subtask[FIRST_START] = episode[CLOCK]
-    state.value[r, i, CALL_COST] = product(cost, state.price[r, worker])
+    state.value[r, i, CALL_COST] = cost
     state.value[r, i, QUALITY] = quality
     state.busy[r, worker] += 1
     episode[WAITING] -= 1

@@ -101,8 +101,8 @@ running calls, expected time left |
     A workflow drawn uniformly from the data set, or `options={"workflow": index}`. With a planner
     it is the plan of that workflow's instruction, and `options={"instruction": text}` plays the
     plan of any other text. Clock and cost are 0. The rules `preference_spread`, `price_spread`,
-    `min_workers` and `shuffle_workers` draw reward weights, prices, the workers that are there, and
-    their order anew for each episode.
+    `latency_spread`, `min_workers` and `shuffle_workers` draw reward weights, prices, latencies,
+    the workers that are there, and their order anew for each episode.
 
     ## Episode End
     Terminated when all subtasks succeeded; when one failed (`on_failure="abort"`) or nothing is

@@ -31,7 +31,8 @@ CONTEXT_COLUMNS = {
 WORKER_COLUMNS = {
     "price": "mean cost of a call on the task type, times the price factor of the episode: "
     "squash(USD, cost scale)",
-    "expected_latency": "mean latency of a call on the task type: squash(ms, time scale)",
+    "expected_latency": "mean latency of a call on the task type, times the latency factor of the "
+    "episode: squash(ms, time scale)",
     "predicted_success": "success probability on this subtask where the data stores predictions, "
     "else the mean on its task type",
     "expected_value": "what a call is expected to earn if success paid at once, in units of "

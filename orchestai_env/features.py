@@ -15,8 +15,6 @@ from orchestai_env.workers import KINDS
 class Features(NamedTuple):
     """What the observation needs beside the state; every figure is known before a call."""
 
-    latency: npt.NDArray[np.float32]
-    """float32 (T, W), 0..1; mean latency of a call, squashed."""
     cost_usd: npt.NDArray[np.float64]
     """float64 (T, W) [USD]; mean cost of a call."""
     success: npt.NDArray[np.float32]
@@ -67,7 +65,6 @@ def build_features(dataset: Dataset) -> Features:
         return nothing if table is None else np.ascontiguousarray(table, np.float32)
 
     return Features(
-        latency=squash(latency_us, time_scale),
         cost_usd=known.cost_usd,
         success=known.success.astype(np.float32),
         predicted=or_nothing(known.predicted_success),
@@ -91,7 +88,6 @@ def empty_features() -> Features:
     """Returns features of length 1 in each dimension, of the right dtypes."""
     table, row = np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
     return Features(
-        latency=table,
         cost_usd=np.zeros((1, 1)),
         success=table,
         predicted=table,

@@ -49,6 +49,7 @@ from orchestai_env.state import (
     EpisodeState,
     Problem,
 )
+from orchestai_env.variation import slowed
 from orchestai_env.workers import KINDS
 
 _NUM_KINDS, _NUM_STATUSES, _WORKER_WIDTH = len(KINDS), len(STATUS_NAMES), len(WORKER_FEATURES)
@@ -194,7 +195,8 @@ def _write_workers(
             predicted = features.has_predictions[0] == 1
             success = features.predicted[q, w] if predicted else features.success[t, w]
             cost_usd = features.cost_usd[t, w] * state.price[r, w]
-            _write_known(features, state.weights[r], success, cost_usd, t, w, out)
+            latency_us = slowed(features.expected_us[t, w], state.slowness[r, w])
+            _write_known(features, state.weights[r], success, cost_usd, latency_us, w, out)
         free = max(0, problem.concurrency[w] - state.busy[r, w])
         out[4] = float(free) * features.slot_share[w]
         out[5] = float(state.failures[r, i, w]) * problem.attempt_share[0]
@@ -202,11 +204,12 @@ def _write_workers(
 
 @compiled
 def fill_known_workers(features: Features, weights: npt.NDArray[np.float64]) -> None:
-    """Fills `features.workers` for reward weights and prices that do not vary."""
+    """Fills `features.workers` for weights, prices and latencies that do not vary."""
     for t in range(features.workers.shape[0]):
         for w in range(features.workers.shape[1]):
             success, cost_usd = features.success[t, w], features.cost_usd[t, w]
-            _write_known(features, weights, success, cost_usd, t, w, features.workers[t, w])
+            latency_us, out = features.expected_us[t, w], features.workers[t, w]
+            _write_known(features, weights, success, cost_usd, latency_us, w, out)
 
 
 @inlined
@@ -215,15 +218,15 @@ def _write_known(
     weights: npt.NDArray[np.float64],
     success: float,
     cost_usd: float,
-    t: int,
+    latency_us: int,
     w: int,
     out: npt.NDArray[np.float32],
 ) -> None:
     """Writes what is known of a worker before the episode; free slots and failures stay 0."""
     out[0] = cost_usd / (cost_usd + features.scale[0])
-    out[1] = features.latency[t, w]
+    out[1] = float(latency_us) / (float(latency_us) + features.scale[1])
     out[2] = success
-    out[3] = _expected_value(features, weights, success, cost_usd, t, w)
+    out[3] = _expected_value(weights, success, cost_usd, float(latency_us) / 1000.0)
     out[4] = 0.0
     out[5] = 0.0
     for kind in range(_NUM_KINDS):
@@ -232,12 +235,7 @@ def _write_known(
 
 @inlined
 def _expected_value(
-    features: Features,
-    weights: npt.NDArray[np.float64],
-    success: float,
-    cost_usd: float,
-    t: int,
-    w: int,
+    weights: npt.NDArray[np.float64], success: float, cost_usd: float, latency_ms: float
 ) -> float:
     """Returns what a call is expected to earn, as if success paid at once; 0..1, 0.5 = nothing.
 
@@ -245,7 +243,6 @@ def _expected_value(
     under the weights in force, which the squashed features do not.
     """
     paid = max(weights[R_SUCCESS] + weights[R_SHAPING], 1e-9)
-    latency_ms = float(features.expected_us[t, w]) / 1000.0
     charge = weights[R_COST] * cost_usd + weights[R_LATENCY] * latency_ms
     return float(0.5 + 0.5 * max(-1.0, success - charge / paid))
 
@@ -289,8 +286,9 @@ def _expected_schedule(
         subtask = state.subtask[r, i]
         finish[i] = now
         if subtask[STATUS] == RUNNING:
+            w = subtask[WORKER]
             begun = now if subtask[START] == NONE else subtask[START]
-            finish[i] = max(now, begun + features.expected_us[t, subtask[WORKER]])
+            finish[i] = max(now, begun + slowed(features.expected_us[t, w], state.slowness[r, w]))
         elif subtask[STATUS] <= RUNNING:  # PENDING or READY
             for p in range(problem.num_parents[k, i]):
                 finish[i] = max(finish[i], finish[problem.parents[k, i, p]])

@@ -29,7 +29,7 @@ def build_problem(dataset: Dataset, rules: EpisodeRules, weights: RewardWeights)
             f"min_workers: expected at most the {len(dataset.pool)} workers of the pool, got "
             f"{fewest}"
         )
-    spreads = (rules.preference_spread, rules.price_spread)
+    spreads = (rules.preference_spread, rules.price_spread, rules.latency_spread)
     varies = rules.shuffle_workers or fewest < len(dataset.pool) or max(spreads) > 1.0
     max_steps = rules.max_steps or workflows.max_subtasks * rules.max_attempts
     whole = (

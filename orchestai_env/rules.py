@@ -38,6 +38,8 @@ class EpisodeRules(StrictSettings):
     over 1/x..x; 1 = the weights given. `context` shows them."""
     price_spread: Spread = 1.0
     """Costs of each worker in each episode are multiplied by a factor of its own, likewise."""
+    latency_spread: Spread = 1.0
+    """Latencies of each worker in each episode are multiplied by a factor of its own, likewise."""
     min_workers: Annotated[int, pydantic.Field(ge=1)] | None = None
     """Fewest workers of an episode, at most all: a random number from there to all, drawn anew each
     time, and more where a subtask would have none that can serve it; None = all, always."""

@@ -40,7 +40,7 @@ MAX_ATTEMPTS, MAX_PARALLEL, CONTINUE, MAX_STEPS, DEADLINE, SHUFFLE, MIN_WORKERS,
 # Columns of EpisodeState.amounts and .weights, and of Problem.weights, as reward.REWARD_TERMS.
 R_SUCCESS, R_COST, R_LATENCY, R_SHAPING = range(4)
 # Rows of Problem.spread.
-PREFERENCE_SPREAD, PRICE_SPREAD = range(2)
+PREFERENCE_SPREAD, PRICE_SPREAD, LATENCY_SPREAD = range(3)
 
 NONE = -1
 """No subtask, worker, time or deadline."""
@@ -75,6 +75,8 @@ class EpisodeState(NamedTuple):
     """int32 (n, W); worker that each action calls, NONE where it is absent from the episode."""
     price: npt.NDArray[np.float64]
     """float64 (n, W); factor on the costs of the worker in this episode."""
+    slowness: npt.NDArray[np.float64]
+    """float64 (n, W); factor on the latencies of the worker in this episode."""
     mask: npt.NDArray[np.int8]
     """int8 (n, W); 1 where the action may be chosen for the current subtask."""
     amounts: npt.NDArray[np.float64]
@@ -119,7 +121,7 @@ class Problem(NamedTuple):
     weights: npt.NDArray[np.float64]
     """float64 (4,); success, per USD, per ms, per subtask."""
     spread: npt.NDArray[np.float64]
-    """float64 (2, 256); equally likely factors on reward weights and on prices."""
+    """float64 (3, 256); equally likely factors on reward weights, prices and latencies."""
     outcomes: OutcomeTables
 
 
@@ -134,6 +136,7 @@ def new_state(n: int, num_subtasks: int, num_workers: int) -> EpisodeState:
         busy=np.zeros((n, num_workers), np.int32),
         roster=np.tile(np.arange(num_workers, dtype=np.int32), (n, 1)),
         price=np.ones((n, num_workers)),
+        slowness=np.ones((n, num_workers)),
         mask=np.ones((n, num_workers), np.int8),
         amounts=np.zeros((n, 4)),
         weights=np.zeros((n, 4)),

@@ -1,4 +1,4 @@
-"""What may change from episode to episode beside the workflow: reward weights, workers, prices."""
+"""What may change from episode to episode: reward weights, workers, their prices and latencies."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import numpy.typing as npt
 
 from orchestai_env.compiled import inlined
 from orchestai_env.counter_rng import below, philox
-from orchestai_env.outcomes.draw import is_available
+from orchestai_env.exact import product
+from orchestai_env.outcomes.draw import Call, draw_outcome, is_available
 from orchestai_env.state import (
     KEY,
+    LATENCY_SPREAD,
     MIN_WORKERS,
     NONE,
     NUMBER,
@@ -29,8 +31,10 @@ _PREFERENCE = 5 << 16
 _PRICE = 6 << 16
 _SUBSET = 7 << 16
 _ORDER = 8 << 16
+_SLOWNESS = 9 << 16
 
 _FACTORS = 256
+_LONGEST_US = 1e15  # chosen: 31 years; the clock holds thousands of them
 
 
 def spread_factors(spread: float) -> npt.NDArray[np.float64]:
@@ -42,12 +46,13 @@ def spread_factors(spread: float) -> npt.NDArray[np.float64]:
 
 @inlined
 def draw_variation(problem: Problem, state: EpisodeState, r: int) -> None:
-    """Sets the weights, the roster and the prices of row r's new episode."""
+    """Sets weights, roster, prices and slowness of row r's new episode."""
     for term in range(4):
         state.weights[r, term] = problem.weights[term]
     for w in range(state.roster.shape[1]):
         state.roster[r, w] = w
         state.price[r, w] = 1.0
+        state.slowness[r, w] = 1.0
     if problem.whole[VARIES] == 0:
         return
     key, number = state.episode[r, KEY], state.episode[r, NUMBER]
@@ -58,7 +63,28 @@ def draw_variation(problem: Problem, state: EpisodeState, r: int) -> None:
     for w in range(state.price.shape[1]):
         word = philox(key, number, w, 0, _PRICE)[0]
         state.price[r, w] = problem.spread[PRICE_SPREAD, below(word, _FACTORS)]
+        word = philox(key, number, w, 0, _SLOWNESS)[0]
+        state.slowness[r, w] = problem.spread[LATENCY_SPREAD, below(word, _FACTORS)]
     _draw_roster(problem, state, r)
+
+
+@inlined
+def episode_outcome(
+    problem: Problem, state: EpisodeState, r: int, call: Call
+) -> tuple[bool, float, float, int]:
+    """Returns success, quality, cost [USD] and latency [us] of a call, as they are in row r."""
+    success, quality, cost_usd, latency_us = draw_outcome(problem.outcomes, call)
+    w = call.worker
+    cost_usd = product(cost_usd, state.price[r, w])
+    return success, quality, cost_usd, slowed(latency_us, state.slowness[r, w])
+
+
+@inlined
+def slowed(latency_us: int, slowness: float) -> int:
+    """Returns a latency [us] times the worker's factor, to the nearest microsecond."""
+    if slowness == 1.0:
+        return latency_us
+    return int(min(product(float(latency_us), slowness), _LONGEST_US) + 0.5)
 
 
 @inlined

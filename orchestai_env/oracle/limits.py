@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestai_env.compiled import inlined
-from orchestai_env.outcomes.draw import Call, draw_outcome, is_available
+from orchestai_env.outcomes.draw import Call, is_available
 from orchestai_env.outcomes.tables import SIMULATED
 from orchestai_env.state import (
     ATTEMPTS,
@@ -31,6 +31,7 @@ from orchestai_env.state import (
     EpisodeState,
     Problem,
 )
+from orchestai_env.variation import episode_outcome
 
 MONEY, BOTH, TIME = range(3)
 """Columns of Limits.win and .lose: in money alone, in money and time, in time alone."""
@@ -146,9 +147,9 @@ def _write_call(
             high if side == 0 else low,
             0,
         )
-        wins, quality, cost, latency = draw_outcome(problem.outcomes, call)
+        wins, quality, cost, latency = episode_outcome(problem, state, r, call)
         if side == 0:
-            limits.cost[i, w, attempt] = state.weights[r, R_COST] * cost * state.price[r, w]
+            limits.cost[i, w, attempt] = state.weights[r, R_COST] * cost
             limits.latency_us[i, w, attempt] = float(latency)
             limits.can_win[i, w, attempt] = 1 if wins else 0
             if wins:

@@ -153,7 +153,7 @@ def expected_value(
     Args:
         problem: holds workflow k.
         odds: what is known of calls.
-        state: row r holds weights, prices and failures.
+        state: row r holds weights, prices, slowness and failures.
         r: row.
         k: workflow; given, because a planner's rows number theirs differently.
         i: subtask.
@@ -165,5 +165,5 @@ def expected_value(
     return float(
         chance * (weights[R_SUCCESS] + weights[R_SHAPING])
         - weights[R_COST] * odds.cost_usd[t, w] * state.price[r, w]
-        - weights[R_LATENCY] * odds.latency_ms[t, w]
+        - weights[R_LATENCY] * odds.latency_ms[t, w] * state.slowness[r, w]
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from orchestai_env.compiled import compiled
 from orchestai_env.dynamics import parent_quality
 from orchestai_env.episodes import Episodes
-from orchestai_env.outcomes.draw import Call, draw_outcome
+from orchestai_env.outcomes.draw import Call
 from orchestai_env.state import (
     ATTEMPTS,
     CURRENT,
@@ -24,6 +24,7 @@ from orchestai_env.state import (
     EpisodeState,
     Problem,
 )
+from orchestai_env.variation import episode_outcome
 
 
 class CallOutcomes(NamedTuple):
@@ -107,7 +108,7 @@ def _peek_rows(
                 parent_quality(problem, state, r, i),
                 state.busy[r, w],
             )
-            wins, _, usd, us = draw_outcome(problem.outcomes, call)
+            wins, _, usd, us = episode_outcome(problem, state, r, call)
             success[index, a] = 1.0 if wins else 0.0
-            cost[index, a] = usd * state.price[r, w]
+            cost[index, a] = usd
             latency[index, a] = float(us) / 1000.0

@@ -42,6 +42,7 @@ def copy_row(source: EpisodeState, r: int, target: EpisodeState, s: int, n: int)
     _copy(source.busy[r], target.busy[s])
     _copy(source.roster[r], target.roster[s])
     _copy(source.price[r], target.price[s])
+    _copy(source.slowness[r], target.slowness[s])
     _copy(source.mask[r], target.mask[s])
     _copy(source.weights[r], target.weights[s])
 

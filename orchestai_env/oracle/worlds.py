@@ -18,7 +18,7 @@ from orchestai_env.counter_rng import philox, quantile_index
 from orchestai_env.dynamics import parent_quality
 from orchestai_env.oracle.odds import Odds, odds_row
 from orchestai_env.oracle.rows import copy_row
-from orchestai_env.outcomes.draw import Call, draw_outcome, is_available
+from orchestai_env.outcomes.draw import Call, is_available
 from orchestai_env.state import (
     ATTEMPTS,
     CALL_COST,
@@ -41,6 +41,7 @@ from orchestai_env.state import (
     Problem,
     new_state,
 )
+from orchestai_env.variation import episode_outcome
 
 # Streams of random words, after those of variation.py.
 _WORLD = 9 << 16
@@ -248,10 +249,10 @@ def _draw_running(world: Problem, scratch: EpisodeState, i: int, key: int) -> No
             parent_quality(world, scratch, 0, i),
             scratch.busy[0, w] - 1,
         )
-        wins, quality, cost, latency = draw_outcome(world.outcomes, call)
+        wins, quality, cost, latency = episode_outcome(world, scratch, 0, call)
         subtask[END] = subtask[START] + latency
         subtask[WINS] = 1 if wins else 0
-        scratch.value[0, i, CALL_COST] = cost * scratch.price[0, w]
+        scratch.value[0, i, CALL_COST] = cost
         scratch.value[0, i, QUALITY] = quality
         if subtask[END] > now or subtask[START] == now:
             return

@@ -87,9 +87,11 @@ def test_predictions_per_query_are_kept() -> None:
         np.testing.assert_array_equal(found["workers"], expected["workers"])
 
 
-def test_shuffled_workers_and_varied_prices_are_met_to_a_millionth() -> None:
+def test_shuffled_workers_and_varied_factors_are_met_to_a_millionth() -> None:
     """The setting varies preferences too: the asked weights go before those of the episode."""
-    setting = builtin_setting(60, price_spread=4.0, min_workers=4, shuffle_workers=True)
+    setting = builtin_setting(
+        60, price_spread=4.0, latency_spread=3.0, min_workers=4, shuffle_workers=True
+    )
     varied = dataclasses.replace(
         setting, rules=setting.rules.model_copy(update={"preference_spread": 3.0})
     )

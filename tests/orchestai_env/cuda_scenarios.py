@@ -56,6 +56,7 @@ RULES: dict[str, dict[str, Any]] = {
         "on_failure": "continue",
         "preference_spread": 3.0,
         "price_spread": 2.0,
+        "latency_spread": 3.0,
         "min_workers": 1,
         "shuffle_workers": True,
     },

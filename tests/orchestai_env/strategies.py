@@ -87,6 +87,7 @@ def variations(num_workers: int) -> st.SearchStrategy[dict[str, Any]]:
         {
             "preference_spread": SPREADS,
             "price_spread": SPREADS,
+            "latency_spread": SPREADS,
             "min_workers": st.none() | st.integers(1, num_workers),
             "shuffle_workers": st.booleans(),
         }

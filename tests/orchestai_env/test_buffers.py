@@ -39,7 +39,12 @@ HOLD: dict[str, Callable[[Obs], Any]] = {
     "tensor": lambda obs: torch.from_numpy(obs["workers"]),
     "view of a tensor of a view": lambda obs: torch.from_numpy(obs["subtasks"][0])[0],
 }
-RULES: dict[str, Any] = {"price_spread": 2.0, "preference_spread": 2.0, "min_workers": 2}
+RULES: dict[str, Any] = {
+    "price_spread": 2.0,
+    "latency_spread": 2.0,
+    "preference_spread": 2.0,
+    "min_workers": 2,
+}
 NUM_ENVS = 4
 
 

@@ -15,6 +15,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "randomised": {
         "preference_spread": 3.0,
         "price_spread": 2.0,
+        "latency_spread": 2.0,
         "min_workers": 2,
         "shuffle_workers": True,
     },

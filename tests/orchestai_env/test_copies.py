@@ -23,6 +23,7 @@ RULES: dict[str, dict[str, Any]] = {
         "deadline_ms": 60_000,
         "cost_budget_usd": 0.02,
         "price_spread": 2.0,
+        "latency_spread": 2.0,
         "preference_spread": 2.0,
         "min_workers": 2,
         "shuffle_workers": True,

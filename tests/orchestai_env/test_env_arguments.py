@@ -107,6 +107,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"preference_spread": 1.0e7}, r"preference_spread: .*less than or equal to 1000000; got"),
     ({"preference_spread": None}, r"preference_spread: .*valid number; got None$"),
     ({"price_spread": 0}, r"price_spread: .*greater than or equal to 1; got 0$"),
+    ({"latency_spread": 0.5}, r"latency_spread: .*greater than or equal to 1; got 0\.5$"),
     ({"price_spread": -2.0}, r"price_spread: .*greater than or equal to 1; got -2\.0$"),
     ({"min_workers": 0}, r"min_workers: .*greater than or equal to 1; got 0$"),
     ({"min_workers": 3}, r"^min_workers: expected at most the 2 workers of the pool, got 3$"),
@@ -165,7 +166,8 @@ def test_weight_that_is_no_number_in_range_is_named(name: str, value: Any, tmp_p
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf")])
 @pytest.mark.parametrize(
-    "name", ["cost_budget_usd", "deadline_ms", "preference_spread", "price_spread"]
+    "name",
+    ["cost_budget_usd", "deadline_ms", "preference_spread", "price_spread", "latency_spread"],
 )
 def test_rule_without_end_is_named(name: str, value: float) -> None:
     arguments: dict[str, Any] = {name: value}

@@ -99,6 +99,7 @@ def test_optimum_of_the_diamond_earns_its_amounts() -> None:
             "deadline_ms": st.none() | st.floats(1.0e-3, 60_000.0),
             "max_steps": st.none() | st.integers(1, 12),
             "price_spread": st.sampled_from([1.0, 3.0]),
+            "latency_spread": st.sampled_from([1.0, 3.0]),
             "shuffle_workers": st.booleans(),
         }
     ),

@@ -205,7 +205,7 @@ def test_typical_latency_leaves_unrecorded_pairs_out() -> None:
     features = build_features(toy_dataset([instance]))
 
     assert features.typical_us.tolist() == [2_000_000]
-    assert features.latency[0].tolist() == [0.5, 0.0]
+    assert features.expected_us.tolist() == [[2_000_000, 0]]
 
 
 def test_outcome_of_a_call_is_hidden_until_it_ends() -> None:

@@ -26,6 +26,7 @@ RULES: dict[str, Any] = {
     "on_failure": "continue",
     "deadline_ms": 60_000.0,
     "price_spread": 2.0,
+    "latency_spread": 2.0,
     "min_workers": 3,
 }
 DUPLICATES: dict[str, Callable[[Any], Any]] = {

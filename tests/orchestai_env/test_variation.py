@@ -6,12 +6,15 @@ import functools
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.env import OrchestAIEnv
+from orchestai_env.features import build_features
+from orchestai_env.observation import WORKER_FEATURES
 from orchestai_env.outcomes.tables import RECORDED
 from orchestai_env.reward import RewardWeights
 from orchestai_env.state import R_SHAPING, R_SUCCESS, STEPS, WORKFLOW
@@ -119,16 +122,17 @@ def test_factors_lie_log_uniformly_between_1_over_spread_and_spread(spread: floa
 
 @settings(max_examples=60)
 @given(rules=variations(NUM_WORKERS), seed=SEEDS)
-def test_prices_and_weights_stay_within_their_spreads(rules: dict[str, Any], seed: int) -> None:
+def test_factors_and_weights_stay_within_their_spreads(rules: dict[str, Any], seed: int) -> None:
     env = OrchestAIEnv(builtin(), reward_weights=WEIGHTS, **rules)
     env.reset(seed=seed)
     env.reset()
     state, given_weights = env._episodes.state, WEIGHTS.as_array()
-    price, factor = state.price[0], state.weights[0] / given_weights
+    factor = state.weights[0] / given_weights
     slack = 1 + 1e-12
 
     for factors, spread in (
-        (price, rules["price_spread"]),
+        (state.price[0], rules["price_spread"]),
+        (state.slowness[0], rules["latency_spread"]),
         (factor, rules["preference_spread"]),
     ):
         assert (factors >= 1 / spread / slack).all()
@@ -138,18 +142,18 @@ def test_prices_and_weights_stay_within_their_spreads(rules: dict[str, Any], see
     if rules["preference_spread"] == 1.0:
         assert state.weights[0].tobytes() == given_weights.tobytes()
     if rules["price_spread"] == 1.0:
-        assert price.tolist() == [1.0] * NUM_WORKERS
+        assert state.price[0].tolist() == [1.0] * NUM_WORKERS
+    if rules["latency_spread"] == 1.0:
+        assert state.slowness[0].tolist() == [1.0] * NUM_WORKERS
 
 
 def test_factors_are_drawn_each_by_itself() -> None:
-    env = OrchestAIEnv(builtin(), price_spread=9.0, preference_spread=9.0)
-    state = env._episodes.state
+    env = OrchestAIEnv(builtin(), price_spread=9.0, latency_spread=9.0, preference_spread=9.0)
+    state, given = env._episodes.state, env.reward_weights.as_array()
     drawn = []
     for seed in range(400):
         env.reset(seed=seed)
-        drawn.append(
-            [*state.price[0], *(state.weights[0, 1:3] / env.reward_weights.as_array()[1:3])]
-        )
+        drawn.append([*state.price[0], *state.slowness[0], *(state.weights[0, 1:3] / given[1:3])])
     logs = np.log(drawn) / np.log(9.0)
 
     # Uniform over -1..1: mean 0, variance 1/3; five standard errors of 400 draws.
@@ -163,7 +167,8 @@ def test_factors_are_drawn_each_by_itself() -> None:
 @given(seed=SEEDS)
 def test_spread_1_and_all_workers_change_no_bit(seed: int) -> None:
     plain = play(OrchestAIEnv(builtin()), random_actions(NUM_WORKERS, seed), seed=seed)
-    env = OrchestAIEnv(builtin(), preference_spread=1, price_spread=1, min_workers=NUM_WORKERS)
+    rules: dict[str, Any] = {"preference_spread": 1, "price_spread": 1, "latency_spread": 1}
+    env = OrchestAIEnv(builtin(), min_workers=NUM_WORKERS, **rules)
     same = play(env, random_actions(NUM_WORKERS, seed), seed=seed)
 
     assert same.rewards == plain.rewards
@@ -199,7 +204,8 @@ def test_seed_decides_what_varies(rules: dict[str, Any], seed: int) -> None:
         for number in range(3):
             env.reset(seed=seed if number == 0 else None)
             state = env._episodes.state
-            episodes.append((env.worker_names, state.price.tolist(), state.weights.tolist()))
+            varied = (state.price, state.slowness, state.weights)
+            episodes.append((env.worker_names, *(values.tolist() for values in varied)))
         return episodes
 
     env, other = OrchestAIEnv(builtin(), **rules), OrchestAIEnv(builtin(), **rules)
@@ -244,6 +250,34 @@ def test_costs_scale_with_the_price_exactly_as_drawn(spread: float, seed: int) -
         assert subtask.attempts in (0, 1)
         if subtask.worker is not None:
             assert subtask.cost == expected.cost * price[subtask.worker]
+
+
+@settings(max_examples=60)
+@given(spread=st.floats(1.0, 1.0e6), seed=SEEDS)
+def test_latencies_scale_with_the_slowness_to_the_microsecond(spread: float, seed: int) -> None:
+    rules: dict[str, Any] = {"max_attempts": 1, "on_failure": "continue"}
+    plain = play(OrchestAIEnv(builtin(), **rules), lambda obs: 0, seed=seed)
+    env = OrchestAIEnv(builtin(), latency_spread=spread, **rules)
+    varied = play(env, lambda obs: 0, seed=seed)
+    slowness = float(env._episodes.state.slowness[0, 0])
+
+    assert varied.result.total_cost == plain.result.total_cost
+    for subtask, expected in zip(varied.result.subtasks, plain.result.subtasks, strict=True):
+        assert subtask.success == expected.success
+        assert subtask.latency_ms == pytest.approx(
+            expected.latency_ms * slowness, rel=1e-9, abs=0.0006
+        )
+
+
+def test_observation_shows_the_latency_of_the_episode() -> None:
+    env = OrchestAIEnv(builtin(), latency_spread=4.0)
+    obs, _ = env.reset(seed=0)
+    shown = obs["workers"][:, WORKER_FEATURES.index("expected_latency")].astype(np.float64)
+    task_type = obs["subtasks"][env.current_subtask, 1 : 1 + len(builtin().task_types)].argmax()
+    known = build_features(builtin())
+
+    latency_us = known.expected_us[task_type] * env._episodes.state.slowness[0]
+    np.testing.assert_allclose(shown, latency_us / (latency_us + known.scale[1]), rtol=1e-6)
 
 
 def test_absent_workers_show_nothing_and_cannot_be_called() -> None:

@@ -63,6 +63,7 @@ def rules(time_unit_ms: float) -> st.SearchStrategy[dict[str, Any]]:
             "cost_budget_usd": st.none() | st.integers(8, 40).map(lambda k: k / 64),
             "max_steps": st.none() | st.integers(2, 5),
             "price_spread": st.sampled_from([1.0, 3.0]),
+            "latency_spread": st.sampled_from([1.0, 2.0]),
             "min_workers": st.none() | st.just(2),
             "shuffle_workers": st.booleans(),
         }

@@ -241,9 +241,12 @@ def test_call_that_takes_longer_than_believed_is_expected_at_any_moment() -> Non
     assert values[0, 0] == pytest.approx(11.0 - 1.0, abs=0.3)
 
 
-def test_prices_and_absent_workers_of_the_episode_count() -> None:
+@pytest.mark.parametrize(
+    ("rule", "factor"), [("price_spread", "price"), ("latency_spread", "slowness")]
+)
+def test_factors_and_absent_workers_of_the_episode_count(rule: str, factor: str) -> None:
     data = builtin_dataset("validation", num_workflows=30)
-    rules: dict[str, Any] = {"shuffle_workers": True, "min_workers": 2, "price_spread": 50.0}
+    rules: dict[str, Any] = {"shuffle_workers": True, "min_workers": 2, rule: 50.0}
     env = OrchestAIEnv(data, reward_weights=BALANCED, **rules)
     lookahead, changed = Lookahead(data, num_samples=4), 0
     for seed in range(30):
@@ -251,7 +254,7 @@ def test_prices_and_absent_workers_of_the_episode_count() -> None:
         values = lookahead.values(env._episodes, ROW)
         np.testing.assert_array_equal(np.isfinite(values[0]), env.action_masks())
         twin = env.fork()
-        twin._episodes.state.price[...] *= 100.0
+        getattr(twin._episodes.state, factor)[...] *= 100.0
         assert (lookahead.values(twin._episodes, ROW) <= values).all()
         changed += int(lookahead.actions(twin._episodes, ROW)[0] != values.argmax())
     assert changed > 5

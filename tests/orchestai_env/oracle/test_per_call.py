@@ -13,7 +13,7 @@ from orchestai_env.env import OrchestAIEnv
 from orchestai_env.oracle import hindsight_utility, peek
 from orchestai_env.outcomes.draw import Call, draw_outcome
 from orchestai_env.outcomes.simulated import SimulationSettings
-from orchestai_env.state import CURRENT, KEY, NONE, QUALITY
+from orchestai_env.state import CURRENT, END, KEY, NONE, QUALITY, START
 from orchestai_env.vector_env import OrchestAIVectorEnv
 from tests.orchestai_env.play import in_order, play
 from tests.orchestai_env.toy import (
@@ -59,8 +59,8 @@ def test_peek_leaves_masked_workers_and_ended_episodes_empty() -> None:
 
 @pytest.mark.parametrize(
     "rules",
-    [{}, {"shuffle_workers": True, "min_workers": 3, "price_spread": 5.0}],
-    ids=["same workers", "workers and prices vary"],
+    [{}, {"shuffle_workers": True, "min_workers": 3, "price_spread": 5.0, "latency_spread": 5.0}],
+    ids=["same workers", "workers, prices and latencies vary"],
 )
 def test_peek_changes_nothing_and_is_what_the_call_does(rules: dict[str, Any]) -> None:
     data = builtin_dataset("validation", num_workflows=20)
@@ -82,6 +82,8 @@ def test_peek_changes_nothing_and_is_what_the_call_does(rules: dict[str, Any]) -
             # One call at a time, and it has ended where it is not waiting for others.
             if result.status != "running":
                 assert seen.success[0, action] == result.success
+                start, end = env._episodes.state.subtask[0, i or 0, START : END + 1]
+                assert seen.latency_ms[0, action] == (end - start) / 1000
                 charged = float(env._episodes.state.spent[0]) - spent
                 assert charged >= seen.cost_usd[0, action] - 1e-12
 
