@@ -167,6 +167,7 @@ def _rules(rng: np.random.Generator, num_workers: int, is_toy: bool) -> dict[str
         "max_steps": int(rng.integers(1, 9)) if rng.random() < 0.3 else None,
         "preference_spread": _log_uniform(rng, 1.0, 100.0) if rng.random() < 0.3 else 1.0,
         "price_spread": _log_uniform(rng, 1.0, 100.0) if rng.random() < 0.3 else 1.0,
+        "latency_spread": _log_uniform(rng, 1.0, 100.0) if rng.random() < 0.3 else 1.0,
         "min_workers": int(rng.integers(1, num_workers + 1)) if rng.random() < 0.3 else None,
         "shuffle_workers": bool(rng.random() < 0.3),
     }

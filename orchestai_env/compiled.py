@@ -13,16 +13,20 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+PLAIN_PACKAGES = ("datasets", "execution", "planning", "render")
+"""Packages that hold nothing that is compiled, nor read by what is; their edits recompile nothing."""
+
 
 def _cache_folder() -> str:
-    """Returns a writable folder named by the package's sources.
+    """Returns a writable folder named by the sources of all that is compiled.
 
     numba checks only the file of the cached function, so an edited callee in another file would
     be missed; a folder per state of all sources cannot be stale.
     """
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
+    digest, package = hashlib.sha256(), Path(__file__).parent
+    for source in sorted(package.rglob("*.py")):
+        if source.relative_to(package).parts[0] not in PLAIN_PACKAGES:
+            digest.update(source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base else Path.home() / ".cache"
     folder = root / "orchestai" / digest.hexdigest()[:16]

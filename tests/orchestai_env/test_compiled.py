@@ -8,7 +8,8 @@ from pathlib import Path
 import numba
 import pytest
 
-from orchestai_env.compiled import _cache_folder, compiled
+import orchestai_env
+from orchestai_env.compiled import PLAIN_PACKAGES, _cache_folder, compiled
 
 
 @pytest.mark.parametrize("variable", ["NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])
@@ -33,20 +34,32 @@ def test_cache_folder_falls_back_to_the_temporary_one(
     assert Path(_cache_folder()).parent == Path(tempfile.gettempdir())
 
 
-def test_cache_folder_changes_with_any_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("folder", "counts"), [("oracle", True), (PLAIN_PACKAGES[0], False)])
+def test_cache_folder_changes_with_any_source_that_may_be_compiled(
+    folder: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "package"
-    (package / "deep").mkdir(parents=True)
+    (package / folder).mkdir(parents=True)
     (package / "compiled.py").write_text("a = 1")
-    (package / "deep" / "callee.py").write_text("b = 1")
+    (package / folder / "callee.py").write_text("b = 1")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("orchestai_env.compiled.__file__", str(package / "compiled.py"))
     before = _cache_folder()
     assert _cache_folder() == before
-    (package / "deep" / "callee.py").write_text("b = 2")
+    (package / folder / "callee.py").write_text("b = 2")
 
-    assert _cache_folder() != before
+    assert (_cache_folder() != before) == counts
+
+
+def test_nothing_compiled_reads_the_packages_whose_edits_do_not_count() -> None:
+    root = Path(orchestai_env.__file__).parent
+    for source in root.rglob("*.py"):
+        text = source.read_text(encoding="utf-8")
+        is_plain = source.relative_to(root).parts[0] in PLAIN_PACKAGES
+        if "from orchestai_env.compiled import" in text:
+            assert not is_plain, source
+            for name in PLAIN_PACKAGES:
+                assert f"orchestai_env.{name}." not in text, (source, name)
 
 
 def test_compiled_leaves_numbas_own_cache_setting_alone() -> None:
