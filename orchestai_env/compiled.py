@@ -14,7 +14,7 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PLAIN_PACKAGES = ("datasets", "execution", "planning", "render")
-"""Packages that hold nothing that is compiled, nor read by what is; their edits recompile nothing."""
+"""Packages of which nothing is compiled, nor read by what is; their edits recompile nothing."""
 
 
 def _cache_folder() -> str:
