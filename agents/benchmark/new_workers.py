@@ -1,10 +1,11 @@
 """Command: workers never seen in training, added at test time.
 
-A policy is trained without some workers and evaluated with all of them. Let prices and latencies vary
-in training (training.variation), else it does not learn what those of other workers mean. What the environment knows
-of a new worker, its mean cost, latency and success and the stored predictions, comes from recorded
-training queries, as for any other; the policy has never been offered it. The scales by which cost
-and time are squashed are medians over the pool, so they shift too when workers join.
+A policy is trained without some workers and evaluated with all of them. Let prices and latencies
+vary in training (training.variation), else it does not learn what those of other workers mean. What
+the environment knows of a new worker, its mean cost, latency and success and the stored
+predictions, comes from recorded training queries, as for any other; the policy has never been
+offered it. The scales by which cost and time are squashed are medians over the pool, so they shift
+too when workers join.
 """
 
 from __future__ import annotations
