@@ -54,18 +54,6 @@ def test_default_file_has_the_specified_names_and_values(
     assert {name: found[name] for name in values} == values
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for place in ("*.yaml", "suites/*.yaml") for path in sorted(CONFIGS.glob(place))],
-    ids=lambda path: path.stem,
-)
-def test_profiles_of_every_file_are_there(path: Path) -> None:
-    config = load_experiment(path)
-
-    for name in config.benchmark.profiles:
-        assert isinstance(profile_weights(config, path, name), RewardWeights)
-
-
 def test_default_file_has_the_specified_sections() -> None:
     assert {"training", "worker_models", "planner", "system"} <= set(default_file())
 
