@@ -45,7 +45,7 @@ def limits_of(env: OrchestAIVectorEnv) -> Limits:
 
 @pytest.mark.slow
 def test_random_steps_over_random_configurations_violate_nothing() -> None:
-    counts = soak(100_000, seed=1).counts
+    counts = soak(100_000, seed=0).counts
 
     assert counts["steps"] >= 100_000
     assert min(counts["configurations, single"], counts["configurations, batched"]) >= 3

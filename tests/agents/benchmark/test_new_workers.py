@@ -71,7 +71,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, runner: InProcess) -> Pat
         },
     )
     new_workers.main(
-        ["--config", str(config), "--output_dir", str(folder / "run"), "--num_seeds", "2"]
+        [
+            *("--config", str(config), "--output_dir", str(folder / "run")),
+            *("--num_seeds", "2", "--start", "scratch"),
+        ]
     )
     return folder / "run"
 
