@@ -11,7 +11,7 @@ import math
 from orchestai_env.compiled import inlined
 from orchestai_env.counter_rng import below, philox
 from orchestai_env.exact import product
-from orchestai_env.outcomes.draw import WORKFLOW_CHOICE, Call, is_available
+from orchestai_env.outcomes.draw import UNKNOWN_US, WORKFLOW_CHOICE, Call, is_available
 from orchestai_env.state import (
     ATTEMPTS,
     CALL_COST,
@@ -35,6 +35,7 @@ from orchestai_env.state import (
     NUMBER,
     ONGOING,
     ORDER,
+    PAUSED,
     PENDING,
     QUALITY,
     R_COST,
@@ -84,9 +85,7 @@ def reset_row(problem: Problem, state: EpisodeState, r: int, workflow: int) -> N
     for i in range(problem.num_subtasks[workflow]):
         _reset_subtask(problem, state, r, i)
     draw_variation(problem, state, r)
-    how = _next_decision(problem, state, r)
-    if how != ONGOING:
-        _end(problem, state, r, how)
+    _settle(problem, state, r, _next_decision(problem, state, r))
 
 
 @inlined
@@ -113,14 +112,31 @@ def step_row(problem: Problem, state: EpisodeState, r: int, action: int) -> None
         _dispatch(problem, state, r, _allowed_action(state, r, action))
         episode[STEPS] += 1
         _advance(problem, state, r)
+    account_row(problem, state, r)
+
+
+@inlined
+def resume_row(problem: Problem, state: EpisodeState, r: int, now_us: int) -> None:
+    """Goes on with a step that is PAUSED; the caller has written what ended until now."""
+    state.amounts[r, R_LATENCY] += float(now_us - state.episode[r, CLOCK]) / 1000.0
+    state.episode[r, CLOCK] = now_us
+    _advance(problem, state, r)
+    account_row(problem, state, r)
+
+
+@inlined
+def account_row(problem: Problem, state: EpisodeState, r: int) -> None:
+    """Turns the amounts of a step into its reward, and sums up an episode that has ended."""
+    state.ended[r] = state.episode[r, ENDED]
+    if state.ended[r] == PAUSED:
+        return
     amounts, weights, terms = state.amounts[r], state.weights[r], state.terms[r]
     terms[R_SUCCESS] = product(weights[R_SUCCESS], amounts[R_SUCCESS])
     terms[R_COST] = 0.0 - product(weights[R_COST], amounts[R_COST])
     terms[R_LATENCY] = 0.0 - product(weights[R_LATENCY], amounts[R_LATENCY])
     terms[R_SHAPING] = product(weights[R_SHAPING], amounts[R_SHAPING])
     state.reward[r] = terms[R_SUCCESS] + terms[R_COST] + terms[R_LATENCY] + terms[R_SHAPING]
-    state.ended[r] = episode[ENDED]
-    if episode[ENDED] != ONGOING:
+    if state.ended[r] != ONGOING:
         _summarise(problem, state, r)
 
 
@@ -158,15 +174,14 @@ def _dispatch(problem: Problem, state: EpisodeState, r: int, action: int) -> Non
 
 @inlined
 def _advance(problem: Problem, state: EpisodeState, r: int) -> None:
-    """Moves the clock to the next decision, or ends the episode."""
+    """Moves the clock to the next decision, to a live call that has not ended, or to the end."""
     episode = state.episode[r]
     begun = episode[CLOCK]
     how = _next_decision(problem, state, r)
     if how == ONGOING and episode[STEPS] >= problem.whole[MAX_STEPS]:
         how = TRUNCATED
-    state.amounts[r, R_LATENCY] = float(episode[CLOCK] - begun) / 1000.0
-    if how != ONGOING:
-        _end(problem, state, r, how)
+    state.amounts[r, R_LATENCY] += float(episode[CLOCK] - begun) / 1000.0
+    _settle(problem, state, r, how)
 
 
 @inlined
@@ -189,10 +204,12 @@ def _next_decision(problem: Problem, state: EpisodeState, r: int) -> int:
         else:
             instant = _next_completion(problem, state, r)
             deadline = problem.whole[DEADLINE]
+            if instant >= UNKNOWN_US and (deadline == NONE or episode[CLOCK] < deadline):
+                return PAUSED
             if deadline != NONE and instant > deadline:
                 episode[CLOCK] = deadline
                 return TERMINATED
-            episode[CLOCK] = instant
+            episode[CLOCK] = max(episode[CLOCK], instant)  # a live call may have ended before
             if _complete_calls(problem, state, r) and abort:
                 return TERMINATED
 
@@ -288,7 +305,7 @@ def _complete_calls(problem: Problem, state: EpisodeState, r: int) -> bool:
         if subtask[STATUS] != RUNNING or subtask[START] == NONE or subtask[END] > episode[CLOCK]:
             continue
         _close_call(state, r, i)
-        subtask[LAST_END] = episode[CLOCK]
+        subtask[LAST_END] = subtask[END]
         subtask[ATTEMPTS] += 1
         if subtask[WINS] == 1:
             subtask[STATUS] = SUCCEEDED
@@ -352,16 +369,18 @@ def _write_mask(problem: Problem, state: EpisodeState, r: int, i: int) -> bool:
 
 
 @inlined
-def _end(problem: Problem, state: EpisodeState, r: int, how: int) -> None:
-    """Ends the episode: charges started calls in full, pays success, opens the mask."""
+def _settle(problem: Problem, state: EpisodeState, r: int, how: int) -> None:
+    """Notes how the episode stands; at its end charges started calls, pays, opens the mask."""
     episode = state.episode[r]
+    episode[ENDED] = how
+    if how == ONGOING or how == PAUSED:
+        return
     n = problem.num_subtasks[episode[WORKFLOW]]
     for i in range(n):
         if state.subtask[r, i, STATUS] == RUNNING and state.subtask[r, i, START] != NONE:
             _close_call(state, r, i)
     if episode[SUCCESSES] == n:
         state.amounts[r, R_SUCCESS] = 1.0
-    episode[ENDED] = how
     episode[CURRENT] = NONE
     for a in range(state.mask.shape[1]):
         state.mask[r, a] = 1

@@ -39,6 +39,16 @@ def load_yaml(path: str | Path, model: type[Settings]) -> Settings:
         ConfigError: the file is no YAML, or a key is unknown, mistyped or out of range; the
             message has the file and the full path of the key.
     """
+    return parse_settings(read_yaml(path), model, where=str(path))
+
+
+def read_yaml(path: str | Path) -> Mapping[str, Any]:
+    """Reads a YAML file that holds a mapping.
+
+    Raises:
+        MissingFileError: there is no such file.
+        ConfigError: the file is no YAML, or no mapping.
+    """
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such settings file; check the path")
@@ -49,7 +59,7 @@ def load_yaml(path: str | Path, model: type[Settings]) -> Settings:
         raise ConfigError(f"{path}: expected YAML, got text that breaks: {reason}") from None
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path}: expected a mapping of settings, got {shown(data)}")
-    return parse_settings(data, model, where=str(path))
+    return data
 
 
 def parse_settings(data: Mapping[str, Any], model: type[Settings], *, where: str) -> Settings:

@@ -13,8 +13,8 @@ PENDING, READY, RUNNING, SUCCEEDED, FAILED = range(5)
 """Status of a subtask."""
 STATUS_NAMES = ("pending", "ready", "running", "succeeded", "failed")
 
-ONGOING, TERMINATED, TRUNCATED = range(3)
-"""How an episode stands."""
+ONGOING, TERMINATED, TRUNCATED, PAUSED = range(4)
+"""How an episode stands; PAUSED = a step that waits for a live call to end."""
 
 # Columns of EpisodeState.episode.
 (

@@ -7,13 +7,16 @@ from typing import NamedTuple
 from orchestai_env.compiled import compiled
 from orchestai_env.counter_rng import below, philox, quantile_index
 from orchestai_env.exact import product
-from orchestai_env.outcomes.tables import RECORDED, OutcomeTables
+from orchestai_env.outcomes.tables import LIVE, RECORDED, OutcomeTables
 
 # Streams of random words: what they are drawn for (the high half of the last counter).
 _DIFFICULTY = 1 << 16
 _AFFINITY = 2 << 16
 _CALL = 3 << 16
 WORKFLOW_CHOICE = 4 << 16
+
+UNKNOWN_US = 1 << 62
+"""Latency of a live call: nobody knows when it ends."""
 
 
 class Call(NamedTuple):
@@ -45,7 +48,10 @@ def is_available(tables: OutcomeTables, task_type: int, query: int, worker: int)
 
 @compiled
 def draw_outcome(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, int]:
-    """Returns success, quality (0..1), cost [USD] and latency [us] of one call."""
+    """Returns success, quality (0..1), cost [USD] and latency [us] of one call.
+
+    Of a live call nothing is known when it starts: the latency is UNKNOWN_US.
+    """
     if tables.kind[0] == RECORDED:
         q, w = call.query, call.worker
         trial = call.attempt % tables.num_trials[q, w]
@@ -55,6 +61,8 @@ def draw_outcome(tables: OutcomeTables, call: Call) -> tuple[bool, float, float,
             tables.cost_usd[q, w, trial],
             tables.latency_us[q, w, trial],
         )
+    if tables.kind[0] == LIVE:
+        return False, 0.0, 0.0, UNKNOWN_US
     return _simulate(tables, call)
 
 

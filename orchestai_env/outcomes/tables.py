@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-RECORDED, SIMULATED = 0, 1
-"""Values of `OutcomeTables.kind`."""
+RECORDED, SIMULATED, LIVE = 0, 1, 2
+"""Values of `OutcomeTables.kind`; a live call happens elsewhere, see live.py."""
 
 
 class OutcomeTables(NamedTuple):
@@ -19,7 +19,7 @@ class OutcomeTables(NamedTuple):
     """
 
     kind: npt.NDArray[np.int64]
-    """int64 (1,); RECORDED or SIMULATED."""
+    """int64 (1,); RECORDED, SIMULATED or LIVE."""
     num_trials: npt.NDArray[np.int32]
     """int32 (Q, W); recorded trials of the pair, 0 = unrecorded (masked)."""
     success: npt.NDArray[np.uint8]
@@ -53,6 +53,7 @@ class OutcomeTables(NamedTuple):
 
 _WORKER_AXIS = {
     RECORDED: {"num_trials": 1, "success": 1, "quality": 1, "cost_usd": 1, "latency_us": 1},
+    LIVE: {"capable": 1},
     SIMULATED: {
         "capable": 1,
         "skill": 1,

@@ -1,4 +1,4 @@
-"""planned_dataset: a simulated data set whose workflows are a planner's instead of its own."""
+"""planned_dataset: a data set whose workflows are a planner's instead of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import ConfigError, PlanningError, shown
 from orchestai_env.observation import KEYS
-from orchestai_env.outcomes.tables import SIMULATED
+from orchestai_env.outcomes.tables import RECORDED
 from orchestai_env.planning.planner import Plan, Planner, checked_plans
 from orchestai_env.workflow_table import WorkflowTable
 
@@ -28,7 +28,7 @@ def planned_dataset(
     left out. Embeddings are those of the plans, where all plans have them.
 
     Args:
-        dataset: of simulated outcomes; its own workflows stay as they are.
+        dataset: of simulated or live outcomes; its own workflows stay as they are.
         planner: asked once, with all instructions.
         instructions: texts to plan; None = those of the data set's workflows, in their order.
     Returns:
@@ -120,7 +120,7 @@ def _checked(
             f"{shown(planner)}"
         )
     name = f"data set {dataset.name!r}"
-    if dataset.outcomes.kind[0] != SIMULATED:
+    if dataset.outcomes.kind[0] == RECORDED:
         raise ConfigError(
             f"planner: {name} has recorded outcomes, which exist for its own subtasks only; use "
             "one with simulated outcomes, such as dataset=None"
