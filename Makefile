@@ -32,7 +32,7 @@ install: $(STAMP) ## create .venv and install the project with all it needs
 $(STAMP): setup.cfg pyproject.toml
 	@echo "installing into .venv, some minutes the first time"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --editable ".[train,test]"
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable ".[train,live,data,test]"
 	@touch $(STAMP)
 
 demo: $(STAMP) ## train and compare all agents on built-in simulated data, into runs/demo

@@ -1,0 +1,1 @@
+"""Real workers: calls, orchestration, the execution log, and what is made of it."""
