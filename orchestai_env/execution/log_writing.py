@@ -1,0 +1,125 @@
+"""LogFile: one file of the execution log, to which several processes append whole lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from orchestai_env.errors import OrchestAIError
+
+# Locks of the system rather than of the filelock library, which waits by asking again every 50 ms:
+# a process that waits here goes on as soon as the other is done. Both end with their process.
+try:
+    import fcntl
+except ImportError:
+    raise OrchestAIError(
+        "the execution log needs the file locks of a POSIX system; on Windows, run it in WSL"
+    ) from None
+
+Appended = Literal["written", "full", "moved"]
+
+
+class ExecutionLogError(OrchestAIError, OSError):
+    """A record could not be written; whatever was acknowledged before is in the log."""
+
+
+class LogFile:
+    """A file that is open for appending.
+
+    The lock is on the file itself: it says who appends to this file, and only its end matters.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a file, which is made where there is none.
+
+        Raises:
+            OSError: it can be neither opened nor made.
+        """
+        self.path = path
+        self._raw = path.open("a+b", buffering=0)
+        self._stat = os.fstat(self._raw.fileno())
+        self.was_empty = self._stat.st_size == 0
+        """When it was opened."""
+
+    def append(self, line: bytes, *, max_bytes: float, sync: bool) -> Appended:
+        """Appends a line, whole or not at all.
+
+        A line that a killed process left half-written is ended first, in the same write.
+
+        Args:
+            line: with its line feed, which is its last byte and in no other place.
+            max_bytes: size that the file keeps to; a first line may be larger.
+            sync: whether the line has to be on the disk when this returns.
+        Returns:
+            "written"; or nothing was written because the file is "full", or because it was "moved"
+            or deleted, so that another has to be opened.
+        Raises:
+            OSError: the system refused; the file ends where it did before.
+        """
+        descriptor = self._raw.fileno()
+        with _locked(descriptor):
+            try:
+                found = os.stat(self.path)
+            except FileNotFoundError:
+                return "moved"
+            if not os.path.samestat(found, self._stat):
+                return "moved"
+            end = found.st_size
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":
+                line = b"\n" + line
+            if end and end + len(line) > max_bytes:
+                return "full"
+            try:
+                _write_all(descriptor, line)
+                if sync:
+                    os.fsync(descriptor)
+            except BaseException:  # Ctrl-C between two writes as well
+                os.ftruncate(descriptor, end)
+                raise
+            return "written"
+
+    def sync(self) -> None:
+        """Waits until all that was written is on the disk.
+
+        Raises:
+            OSError: the system could not do it.
+        """
+        os.fsync(self._raw.fileno())
+
+    def close(self) -> None:
+        """Closes the file for this process; its lock stays with whoever holds it."""
+        self._raw.close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names of the files in a folder are on the disk.
+
+    Raises:
+        OSError: the system could not do it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Holds a file, among all processes, while the block lasts."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Writes bytes by one call; a disk that is nearly full takes a part, and refuses the next."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(descriptor, data)
