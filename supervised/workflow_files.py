@@ -18,6 +18,7 @@ from supervised.workflow_dataset import MAX_SUBTASKS, PlanTarget, PlanVocabulary
 
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 """Ends of the names of the files that are read in a folder."""
+_NO_PLANS = (".report.json", ".schema.json", "collection.json")  # beside training data and logs
 
 FORMATS = (
     "training data (a JSON list of {instruction, targets, rewards}), workflows (JSONL of "
@@ -33,7 +34,7 @@ def holds_plans(path: Path) -> bool:
     """Tells a folder of plans from the folder of an imported data set, or from none."""
     if not path.is_dir() or any((path / name).exists() for name in (DESCRIPTION, QUERIES)):
         return False
-    return any(file.name.endswith(SUFFIXES) for file in path.iterdir())
+    return any(_may_hold_plans(file) for file in path.iterdir())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def read_plans(
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+    found = sorted(file for file in path.iterdir() if _may_hold_plans(file))
     if not found:
         raise MissingFileError(
             f"{path}: expected files named {', '.join(SUFFIXES)} in this folder, got none; "
@@ -187,3 +188,7 @@ def _read_plan(text: str, *, name: str, source: str) -> PlanTarget:
                 source=own if isinstance(own, str) else source,
             )
     raise DataError(f"expected {FORMATS}, got {shown(data)}")
+
+
+def _may_hold_plans(file: Path) -> bool:
+    return file.name.endswith(SUFFIXES) and not file.name.endswith(_NO_PLANS)
