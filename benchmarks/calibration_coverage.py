@@ -1,0 +1,107 @@
+"""Counts how often the 95 % intervals of `orchestai calibrate` hold the truth.
+
+Run it with `python -m benchmarks.calibration_coverage`. Every replicate draws a simulator of its
+own (4 workers, 3 task types), logs a few executions of it with random choices, and fits them.
+Latencies and prices follow the simulator's rule without noise, so that their intervals are no wider
+than the clock's tick; they are listed for completeness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from benchmarks.timing import print_machine, print_table
+from orchestai_env.datasets.builtin import builtin_dataset
+from orchestai_env.datasets.calibration.fit import Estimate, fit_pool
+from orchestai_env.datasets.calibration.log_table import log_table
+from orchestai_env.outcomes.simulated import SimulationSettings
+from orchestai_env.workers import TaskSkill, WorkerPool, WorkerSpec
+from tests.orchestai_env.datasets.calibration.played_log import played_records
+
+REPLICATES, EXECUTIONS = 100, 150
+_TYPES, _WORKERS = ("extract", "plan", "code"), 4
+_PHI = NormalDist().cdf
+
+
+def drawn_simulator(rng: np.random.Generator) -> tuple[WorkerPool, SimulationSettings]:
+    """Draws workers and shared parameters of a simulator."""
+    kinds, center = rng.normal(0.0, 0.4, len(_TYPES)), rng.normal(0.3, 0.3)
+    workers = []
+    for w in range(_WORKERS):
+        own = rng.normal(0.0, 0.4)
+        skills = {
+            name: TaskSkill(
+                success=_PHI(center + own + kind + rng.normal(0.0, 0.3)),
+                output_tokens=math.exp(rng.normal(5.0, 0.5)),
+                source="drawn",
+            )
+            for name, kind in zip(_TYPES, kinds, strict=True)
+        }
+        worker = WorkerSpec(
+            name=f"worker {w}",
+            first_token_ms=rng.uniform(100.0, 1000.0),
+            tokens_per_s=rng.uniform(20.0, 200.0),
+            input_usd_per_mtok=1.0,
+            output_usd_per_mtok=2.0,
+            concurrency=2,
+            skills=skills,
+        )
+        workers.append(worker)
+    settings = SimulationSettings(
+        difficulty_spread=rng.lognormal(math.log(0.8), 0.3),
+        retry_correlation=1.0 / (1.0 + math.exp(-rng.normal(0.85, 0.7))),
+        quality_coupling=rng.uniform(0.2, 1.2),
+        load_slowdown=rng.uniform(0.05, 0.3),
+        token_spread=rng.uniform(0.3, 0.6),
+    )
+    return WorkerPool(tuple(workers)), settings
+
+
+def replicate(seed: int, executions: int) -> Iterator[tuple[str, float, Estimate]]:
+    """Yields (parameter, truth, estimate) of one simulator that was drawn, logged and fitted."""
+    pool, settings = drawn_simulator(np.random.default_rng(seed))
+    dataset = builtin_dataset(pool=pool, simulation=settings, num_workflows=100, seed=seed)
+    log = log_table(played_records(dataset, executions, seed=seed, max_attempts=4))
+    fitted = fit_pool(log)
+    for name, estimate in fitted.shared.items():
+        yield name, getattr(settings, name), estimate
+    workers = {worker.name: worker for worker in pool.workers}
+    for pair in fitted.pairs:
+        skill = workers[pair.worker].skills[pair.task_type]
+        yield "success", skill.success, pair.success
+        yield "output_tokens", skill.output_tokens, pair.output_tokens
+    for name, (first, token) in fitted.speeds.items():
+        yield "first_token_ms", workers[name].first_token_ms, first
+        yield "token_ms", 1e3 / workers[name].tokens_per_s, token
+
+
+def coverage(seeds: Sequence[int], executions: int) -> dict[str, list[bool]]:
+    """Returns for each parameter whether each of its intervals held the truth."""
+    found: dict[str, list[bool]] = {}
+    for seed in seeds:
+        for name, truth, estimate in replicate(seed, executions):
+            found.setdefault(name, []).append(estimate.low <= truth <= estimate.high)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the coverage of every parameter."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replicates", type=int, default=REPLICATES, help="simulators to draw")
+    parser.add_argument("--executions", type=int, default=EXECUTIONS, help="logged of each")
+    parser.add_argument("--seed", type=int, default=0, help="of the first replicate")
+    args = parser.parse_args(argv)
+    print_machine("scipy")
+    seeds = range(args.seed, args.seed + args.replicates)
+    found = coverage(seeds, args.executions)
+    rows = [(name, f"{len(held)}", f"{np.mean(held):.3f}") for name, held in found.items()]
+    print_table(("parameter", "intervals", "held the truth"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""LogTable: what it keeps of an execution log."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from orchestai_env.datasets.calibration.log_table import LogTable, log_table
+from orchestai_env.execution.record import ExecutionRecord
+
+Records = list[ExecutionRecord]
+
+
+def test_log_table_keeps_every_call_that_ended(records: Records, log: LogTable) -> None:
+    decisions = [call for record in records for call in record.decisions]
+    ended = [call for call in decisions if call.success is not None]
+    assert len(log.calls) == len(ended)
+    assert log.num_open == len(decisions) - len(ended)
+    assert len(log.open_calls.worker) == log.num_open  # all had started
+    assert log.calls.cost_usd.sum() == pytest.approx(sum(call.cost for call in ended))
+    assert [log.workers[w] for w in log.calls.worker] == [call.called for call in ended]
+    assert log.success.sum() == sum(record.success for record in records)
+
+
+def test_parent_quality_is_the_mean_of_what_succeeded(records: Records, log: LogTable) -> None:
+    for e, record in enumerate(records[:50]):
+        won = {call.subtask: call.quality for call in record.decisions if call.success}
+        adjacency = record.planner_outputs.workflow_graph.adjacency
+        for call in record.decisions:
+            parents = [i for i in range(len(adjacency)) if adjacency[i][call.subtask]]
+            expected = np.mean([won[i] for i in parents]) if parents else 1.0
+            row = log.first_subtask[e] + call.subtask
+            assert log.parent_quality[row] == pytest.approx(expected)
+            assert log.num_parents[row] == len(parents)
+
+
+def test_a_call_belongs_to_the_worker_that_answered(records: Records) -> None:
+    call = records[0].decisions[0].model_copy(update={"worker": "chosen", "called": "fallback"})
+    record = records[0].model_copy(update={"decisions": (call,)})
+    assert log_table([record]).workers == ("fallback",)
+
+
+def test_held_out_keeps_an_instruction_on_one_side(records: Records) -> None:
+    same = [record.model_copy(update={"instruction": " do  it "}) for record in records[:5]]
+    same += [record.model_copy(update={"instruction": "do it"}) for record in records[5:10]]
+    sides = log_table(same).held_out(0.5)
+    assert len(set(sides.tolist())) == 1
+
+
+def test_held_out_takes_about_its_share(log: LogTable) -> None:
+    assert log.held_out(0.3).mean() == pytest.approx(0.3, abs=0.06)
+    assert not log.held_out(0.0).any()
+    assert (log.held_out(0.5) | ~log.held_out(0.2)).all()  # a larger share holds the smaller one
