@@ -38,7 +38,7 @@ __all__ = [
 
 gymnasium.register(
     id="OrchestAI-v0",
-    entry_point="orchestai_env.env:OrchestAIEnv",
+    entry_point="orchestai_env.make:make_env",
     vector_entry_point="orchestai_env.vector_env:OrchestAIVectorEnv",
 )
 

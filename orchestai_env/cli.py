@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pydantic
 
+from orchestai_env.datasets.calibrate_command import add_calibrate_command
+from orchestai_env.datasets.importers.convert_command import add_convert_command
+from orchestai_env.datasets.importers.export_minari_command import add_export_minari_command
+from orchestai_env.datasets.prepare_command import add_prepare_command
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import OrchestAIError
+from orchestai_env.execution.collect_command import add_collect_command
+from orchestai_env.execution.run_command import add_run_command
 from orchestai_env.render_command import add_render_command
 from orchestai_env.settings import load_yaml
 from orchestai_env.workers import WorkerPool
@@ -57,6 +63,12 @@ def _dispatch(argv: Sequence[str] | None) -> None:
     add.add_argument("--data", type=Path, required=True, help="folder of recorded outcomes")
     add.add_argument("--output_dir", type=Path, required=True, help="data set folder to write")
     add.set_defaults(run=_import_recorded)
+    add_run_command(commands)
+    add_collect_command(commands)
+    add_prepare_command(commands)
+    add_calibrate_command(commands)
+    add_convert_command(commands)
+    add_export_minari_command(commands)
     add_render_command(commands)
     args = parser.parse_args(argv)
     args.run(args)

@@ -112,6 +112,9 @@ running calls, expected time left |
     are charged in full; waiting calls are dropped.
 
     ## Arguments
+    `gym.make(..., outcomes="live", workers=, workflows=)` plays with real workers instead, on
+    wall-clock time; LiveOrchestAIEnv in orchestai_env/execution/ says how.
+
     - `dataset`: Dataset, or the folder of an imported one; None = the built-in simulated data.
     - `split`: "train", "validation" or "test" of that folder or of the built-in data; None = train.
       A Dataset is taken as it is, and an error beside a split.
@@ -237,7 +240,7 @@ the plan; `confidence`, 0..1; `fallback_reason`: why it was not the first planne
         if type(action) is not int or not 0 <= action < self._num_workers:
             action = self._checked_action(action)
         buffer = self._buffer = self._buffers.take()
-        reward = self._episodes.step_one(action, buffer)
+        reward = self._step_one(action, buffer)
         if self.render_mode is not None:
             self._renderer.update(self._episodes)
         ended = self._ended.item(0)
@@ -357,6 +360,7 @@ the plan; `confidence`, 0..1; `fallback_reason`: why it was not the first planne
         """Notes the rows that every step reads."""
         state = self._episodes.state
         self._mask, self._terms, self._ended = state.mask[0], state.terms[0], state.ended
+        self._step_one = self._episodes.step_one
         self._replaced = state.episode[0, REPLACED : REPLACED + 1]
 
     def _checked_action(self, action: Any) -> int:

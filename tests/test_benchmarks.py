@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bounds, environment, gpu, scaling, startup
+from benchmarks import (
+    bounds,
+    calibrate,
+    environment,
+    execution_log,
+    gpu,
+    prepare,
+    scaling,
+    startup,
+)
 from benchmarks.timing import RESULT_COLUMNS, Case, calls_in, measure
 from orchestai_env import cuda_env
 
@@ -111,3 +120,26 @@ def test_gpu_runs_in_the_simulator() -> None:
     assert [row[:3] for row in rows] == [
         ["3", seen, what] for seen in gpu.OBSERVATIONS for what in ("step", "copy")
     ]
+
+
+@pytest.mark.slow
+def test_prepare_prints_speed_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    prepare.main(["--mb", "0.05", "0.1", "--rounds", "1"])
+    rows = rows_of(capsys.readouterr().out)
+    assert [row[0] for row in rows[1:7]] == list(prepare.CASES)
+    assert [row[0] for row in rows[8:]] == list(prepare.CASES)[1:]
+    assert all(len(row) == 3 for row in rows[7:])
+
+
+@pytest.mark.slow
+def test_execution_log_prints_a_row_per_case(capsys: pytest.CaptureFixture[str]) -> None:
+    execution_log.main(TINY)
+    names = [row[0] for row in rows_of(capsys.readouterr().out)]
+    loggers = {"ExecutionLogger, fsync never", "ExecutionLogger, fsync always"}
+    assert loggers | {"read_log"} <= set(names)
+
+
+@pytest.mark.slow
+def test_calibrate_prints_its_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    calibrate.main(["--executions", "300"])
+    assert any("read and fit" in row[0] for row in rows_of(capsys.readouterr().out))

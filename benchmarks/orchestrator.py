@@ -1,0 +1,182 @@
+"""Measures what the orchestrator adds to calls of real workers, and how near it is to the ideal.
+
+Run it with `python -m benchmarks.orchestrator`. A server on this machine answers like an
+OpenAI-compatible endpoint. Time per call is compared with the bare client in the same run, in turn;
+makespans with those of an ideal schedule whose latencies are known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import numpy as np
+import openai
+
+from benchmarks.timing import print_machine, print_table, spread
+from orchestai_env.execution.chooser import RandomChooser
+from orchestai_env.execution.live_setup import live_means, live_workflows
+from orchestai_env.execution.orchestrator import Orchestrator
+from orchestai_env.execution.prompt import prompt_text
+from orchestai_env.execution.worker import CallRequest
+from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.planning.annotated import AnnotatedPlanner
+from orchestai_env.workflow import Subtask, Workflow
+from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest
+
+_PARALLEL = 64
+_TYPE = "work"
+
+Latency = float | Callable[[SeenRequest], float]
+Execute = Callable[[Workflow], Awaitable[float]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures, and prints tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workflows", type=int, default=500, help="of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dags", type=int, default=100, help="random ones, for makespans")
+    args = parser.parse_args(argv)
+    print_machine()
+    bare, orchestrated = [], []
+    for _ in range(args.rounds):
+        bare.append(asyncio.run(_bare(args.workflows)))
+        orchestrated.append(asyncio.run(_orchestrated(args.workflows)))
+    ratio = statistics.median(orchestrated) / statistics.median(bare)
+    added = statistics.median(orchestrated) - statistics.median(bare)
+    print_table(
+        ["per call, 64 at once", "median [ms]", "least", "most", "ratio", "added [ms]"],
+        [
+            ["bare openai client", *spread(bare), "1", ""],
+            ["orchestrator", *spread(orchestrated), f"{ratio:.2f}", f"{added:.2f}"],
+        ],
+    )
+    ratios = asyncio.run(_makespans(args.dags))
+    worst, median = max(ratios), statistics.median(ratios)
+    print_table(
+        ["makespan / ideal", "median", "mean", "largest"],
+        [[f"{args.dags} random DAGs", *(f"{x:.4f}" for x in (median, np.mean(ratios), worst))]],
+    )
+
+
+def _pool(base_url: str) -> LivePool:
+    spec = {"name": "w", "model": "m", "base_url": base_url, "concurrency": 1000}
+    return LivePool.model_validate({"specs": (spec,)})
+
+
+def _jobs(count: int) -> list[Workflow]:
+    """Returns chains of two subtasks."""
+    subtasks = tuple(Subtask(name=f"step {i}", type=_TYPE) for i in range(2))
+    return [
+        Workflow(id=str(k), instruction=f"job {k}", subtasks=subtasks, links=((0, 1),))
+        for k in range(count)
+    ]
+
+
+async def _bare(count: int) -> float:
+    """Returns the time of a call [ms] of the client alone, two after another in each of many."""
+    request = CallRequest(instruction="job", subtask="step 0", task_type=_TYPE)
+    with OpenAIServer() as server:
+        client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0)
+        waiting = iter(range(count))
+
+        async def work() -> None:
+            for _ in waiting:
+                for _ in range(2):
+                    await client.chat.completions.create(
+                        model="m", messages=[{"role": "user", "content": prompt_text(request)}]
+                    )
+
+        began = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(_PARALLEL)))
+        took = time.perf_counter() - began
+        await client.close()
+    return 1000 * took / (2 * count)
+
+
+@contextlib.asynccontextmanager
+async def _serving(jobs: Sequence[Workflow], latency_s: Latency = 0.0) -> AsyncIterator[Execute]:
+    """Yields what executes one of the jobs and returns its makespan [ms]."""
+    with OpenAIServer(latency_s=latency_s) as server:
+        pool = _pool(server.base_url)
+        means, workers = live_means(pool)
+        known = live_workflows(pool, jobs)
+        orchestrator = Orchestrator(
+            known,
+            planner=AnnotatedPlanner(jobs, known.task_types),
+            chooser=RandomChooser(),
+            means=means,
+        )
+
+        async def execute(job: Workflow) -> float:
+            _, result = await orchestrator.execute_async(job.instruction)
+            return result.total_latency_ms
+
+        yield execute
+        for worker in workers.values():
+            await worker.close()
+
+
+async def _orchestrated(count: int) -> float:
+    """Returns the time of a call [ms] of the same calls in workflows."""
+    jobs = _jobs(count)
+    async with _serving(jobs) as execute:
+        await execute(jobs[0])  # compiles
+        waiting = iter(jobs)
+
+        async def work() -> None:
+            for job in waiting:
+                await execute(job)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(_PARALLEL)))
+        took = time.perf_counter() - began
+    return 1000 * took / (2 * count)
+
+
+async def _makespans(count: int) -> list[float]:
+    """Returns the makespan of random DAGs by that of their critical path, where nothing queues."""
+    rng = np.random.default_rng(0)
+    jobs: list[Workflow] = []
+    latency_s: dict[str, float] = {}
+    for k in range(count):
+        size = int(rng.integers(2, 6))
+        links = [(i, j) for j in range(size) for i in range(j) if rng.random() < 0.4]
+        names = [f"step {i} of {k}" for i in range(size)]
+        latency_s |= {name: float(rng.uniform(0.2, 1.0)) for name in names}
+        subtasks = tuple(Subtask(name=name, type=_TYPE) for name in names)
+        jobs.append(
+            Workflow(id=str(k), instruction=f"job {k}", subtasks=subtasks, links=tuple(links))
+        )
+
+    def asked(request: SeenRequest) -> float:
+        return next(s for name, s in latency_s.items() if f" {name}\n" in request.text)
+
+    async with _serving(jobs, asked) as execute:
+        ratios: list[float] = []
+        waiting = iter(jobs)
+
+        async def work() -> None:
+            for job in waiting:
+                ratios.append(await execute(job) / _ideal_ms(job, latency_s))
+
+        await asyncio.gather(*(work() for _ in range(8)))
+    return ratios
+
+
+def _ideal_ms(job: Workflow, latency_s: dict[str, float]) -> float:
+    """Returns the length of the critical path [ms]; 5 subtasks at most run side by side."""
+    ends: list[float] = []
+    for j, subtask in enumerate(job.subtasks):
+        begin = max((ends[a] for a, b in job.links if b == j), default=0.0)
+        ends.append(begin + 1000 * latency_s[subtask.name])
+    return max(ends)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""`orchestai run`: executes one instruction with the user's workers, before the user's eyes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from orchestai_env.errors import ConfigError
+from orchestai_env.execution.execution import Execution
+from orchestai_env.execution.execution_log import ExecutionLogger
+from orchestai_env.execution.extra import needs_extra
+from orchestai_env.execution.live_arguments import (
+    add_live_arguments,
+    chooser_of,
+    orchestrator_settings,
+    planning,
+)
+from orchestai_env.execution.live_setup import live_means
+from orchestai_env.execution.orchestrator import Orchestrator
+from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.worker_settings import load_workers
+from orchestai_env.render.text import dollars, render_text, seconds
+from orchestai_env.schedule import ScheduleRecorder
+from orchestai_env.workflow import read_workflows
+
+_REFRESHES_PER_S = 8
+
+
+def add_run_command(commands: Any) -> None:
+    """Adds the command to the subparsers of `orchestai`."""
+    add = commands.add_parser("run", help="execute one instruction with your own workers")
+    add.add_argument("instruction", help="what is to be done")
+    add_live_arguments(add)
+    add.add_argument("--log", type=Path, help="folder of the execution log")
+    add.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    if (args.workflows is None) == (args.planner is None):
+        raise ConfigError("expected either --workflows FILE or --planner WORKER, to plan by")
+    view = _View()
+    record = asyncio.run(_execute(args, view))
+    print(render_text(view.recorder.schedule))
+    for i, text in sorted(record.execution_result.outputs.items()):
+        print(f"\n--- {i}: {record.execution_result.subtasks[i].name}\n{text}")
+
+
+async def _execute(args: argparse.Namespace, view: _View) -> ExecutionRecord:
+    pool = load_workers(args.workers)
+    means, workers = live_means(pool, checks=args.checks, budget_usd=args.budget_usd)
+    workflows = [] if args.workflows is None else read_workflows(args.workflows)
+    known, planner = planning(args, pool, means, workflows)
+    log = contextlib.nullcontext() if args.log is None else ExecutionLogger(args.log)
+    try:
+        with view.shown(), log as opened:
+            orchestrator = Orchestrator(
+                known,
+                planner=planner,
+                chooser=chooser_of(args),
+                means=means,
+                log=opened,
+                settings=orchestrator_settings(args),
+            )
+            record, _ = await orchestrator.execute_async(args.instruction, watch=view.watch)
+    finally:
+        for worker in workers.values():
+            await worker.close()
+    return record
+
+
+class _View:
+    """The subtasks as a table that is drawn anew while the workflow runs."""
+
+    def __init__(self) -> None:
+        self.recorder = ScheduleRecorder()
+        self._execution: Execution | None = None
+
+    def watch(self, execution: Execution) -> None:
+        """Notes how an execution stands."""
+        if self._execution is None:
+            self._execution = execution
+            self.recorder.begin(execution.episodes)
+        else:
+            self.recorder.update(execution.episodes)
+
+    def shown(self) -> Any:
+        """Returns a context in which the table is on the terminal.
+
+        Raises:
+            MissingPackageError: rich is not installed.
+        """
+        with needs_extra("live", what="live progress"):
+            from rich.live import Live
+        return Live(get_renderable=self._table, refresh_per_second=_REFRESHES_PER_S, transient=True)
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        execution = self._execution
+        if execution is None:
+            return "planning ..."
+        result, now_ms = execution.result(), execution.now_ms()
+        title = f"{seconds(now_ms)}, {dollars(result.total_cost)}"
+        table = Table("subtask", "type", "status", "worker", "calls", "time", "cost", title=title)
+        for subtask in result.subtasks:
+            begun = subtask.start_ms
+            until = subtask.end_ms if subtask.status in ("succeeded", "failed") else now_ms
+            table.add_row(
+                subtask.name,
+                subtask.type,
+                subtask.status,
+                subtask.worker or "",
+                str(subtask.attempts),
+                "" if begun is None or until is None else seconds(until - begun),
+                dollars(subtask.cost),
+            )
+        return table

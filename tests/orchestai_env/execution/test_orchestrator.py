@@ -1,0 +1,271 @@
+"""Orchestrator: every workflow ends in a result, and the record says how."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestai_env.dataset import Dataset
+from orchestai_env.datasets.builtin import builtin_dataset
+from orchestai_env.errors import PlanningError
+from orchestai_env.execution.budget import Ledger
+from orchestai_env.execution.check_settings import Checks
+from orchestai_env.execution.chooser import Chooser, RandomChooser
+from orchestai_env.execution.execution import Means
+from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
+from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution_result import ExecutionResult
+from orchestai_env.outcomes.live import live_dataset
+from orchestai_env.planning.planner import Plan
+from orchestai_env.rules import EpisodeRules
+from orchestai_env.workflow import Subtask, Workflow
+from tests.orchestai_env.execution import virtual_time
+from tests.orchestai_env.execution.scripted_worker import ScriptedWorker, caller_of
+
+DIAMOND = ((0, 1), (0, 2), (1, 3), (2, 3))
+
+
+class FixedPlanner:
+    """Gives every instruction the same shape."""
+
+    name = "fixed"
+
+    def __init__(self, size: int = 4, links: tuple[tuple[int, int], ...] = DIAMOND) -> None:
+        self._size, self._links = size, links
+        self.task_types = ("planning",)
+
+    def plan(self, instructions: Sequence[str]) -> list[Plan]:
+        if any(not text for text in instructions):
+            raise PlanningError("nothing to plan")
+        subtasks = tuple(Subtask(name=f"step {i}", type="planning") for i in range(self._size))
+        return [
+            Plan(
+                workflow=Workflow(id="w", instruction=text, subtasks=subtasks, links=self._links),
+                planner=self.name,
+                confidence=1.0,
+            )
+            for text in instructions
+        ]
+
+
+class MemoryLog:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.records: list[ExecutionRecord] = []
+
+    def append(self, record: ExecutionRecord) -> str:
+        self.records.append(record)
+        return record.execution_id
+
+
+def known(num_workers: int = 2) -> Dataset:
+    """Returns a live data set of the first workers of the built-in pool."""
+    data = builtin_dataset("validation", num_workflows=2)
+    data = data.with_workers(data.pool.names[:num_workers])
+    return live_dataset(data, np.ones((len(data.task_types), num_workers), np.bool_))
+
+
+NAMES = known().pool.names
+
+
+@dataclasses.dataclass
+class Run:
+    """What an execution left."""
+
+    record: ExecutionRecord
+    result: ExecutionResult
+    ledger: Ledger
+    log: MemoryLog
+
+
+def execute(
+    workers: Callable[[], Sequence[ScriptedWorker]],
+    *,
+    chooser: Chooser | None = None,
+    planner: FixedPlanner | None = None,
+    settings: OrchestratorSettings | None = None,
+    instruction: str = "do it all",
+) -> Run:
+    """Executes one instruction in virtual time."""
+
+    async def main() -> Run:
+        ledger, log, clock = Ledger(), MemoryLog(), asyncio.get_running_loop().time
+        orchestrator = Orchestrator(
+            known(),
+            planner=planner or FixedPlanner(),
+            chooser=chooser or RandomChooser(),
+            means=Means(
+                caller=caller_of(*workers(), ledger=ledger),
+                check=Checks(),
+                ledger=ledger,
+                clock=clock,
+            ),
+            log=log,
+            settings=settings,
+        )
+        record, result = await orchestrator.execute_async(instruction)
+        return Run(record, result, ledger, log)
+
+    return virtual_time.run(main())
+
+
+def both(**seconds: float) -> list[ScriptedWorker]:
+    """Returns a worker for each name that always answers."""
+    return [ScriptedWorker(name, seconds=seconds.get("seconds", 1.0)) for name in NAMES]
+
+
+def test_diamond_runs_its_branches_side_by_side() -> None:
+    run = execute(both)
+
+    assert run.result.success
+    assert run.result.total_latency_ms == pytest.approx(3000.0)
+    starts = [subtask.start_ms for subtask in run.result.subtasks]
+    assert starts == pytest.approx([0.0, 1000.0, 1000.0, 2000.0])
+    assert [subtask.name for subtask in run.result.subtasks] == [f"step {i}" for i in range(4)]
+
+
+def test_record_is_logged_once_and_agrees_with_result_and_ledger() -> None:
+    run = execute(both)
+
+    assert run.log.records == [run.record]
+    assert run.record.cost == run.result.total_cost == run.ledger.spent_usd
+    assert run.record.cost == pytest.approx(sum(d.cost for d in run.record.decisions))
+    assert run.record.latency_ms == run.result.total_latency_ms
+    assert run.record.planner_outputs.workflow_graph.adjacency[0] == (0, 1, 1, 0)
+    chosen = {d.subtask: d.worker for d in run.record.decisions}
+    assert run.record.planner_outputs.model_selections == tuple(chosen[i] for i in range(4))
+    again = ExecutionRecord.model_validate_json(run.record.model_dump_json())
+    assert again == run.record
+
+
+def test_outputs_of_parents_reach_their_children() -> None:
+    seen: list[tuple[int, tuple[str, ...]]] = []
+
+    class Witness(ScriptedWorker):
+        async def call(self, request: Any) -> Any:
+            seen.append((request.index, request.inputs))
+            return await super().call(request)
+
+    execute(lambda: [Witness(name) for name in NAMES])
+
+    inputs = dict(seen)
+    assert inputs[0] == ()
+    assert len(inputs[3]) == 2
+    assert all(text.startswith("answer of") for text in inputs[3])
+
+
+class FirstThenSecond:
+    """Calls the first worker first, and the second where that has failed."""
+
+    name = "escalation"
+    observation_keys = ("workers", "subtasks", "action_mask")
+
+    def probabilities(self, obs: Any) -> Any:
+        failed = obs["workers"][0, 5] > 0
+        return np.array([0.0, 1.0]) if failed else np.array([1.0, 0.0])
+
+
+def test_failed_call_is_decided_anew_and_the_chooser_sees_the_failure() -> None:
+    def workers() -> list[ScriptedWorker]:
+        return [ScriptedWorker(NAMES[0], ["refused"] * 9), ScriptedWorker(NAMES[1])]
+
+    run = execute(workers, chooser=FirstThenSecond())
+
+    assert run.result.success
+    tried = [(d.attempt, d.worker, d.success, d.fault) for d in run.record.decisions]
+    assert tried.count((0, NAMES[0], False, "refused")) == 4
+    assert tried.count((1, NAMES[1], True, None)) == 4
+
+
+def test_workflow_fails_when_its_attempts_are_used_up() -> None:
+    def workers() -> list[ScriptedWorker]:
+        return [ScriptedWorker(name, ["refused"] * 99) for name in NAMES]
+
+    run = execute(workers)
+
+    assert not run.result.success
+    assert len(run.record.decisions) == 3
+    assert run.result.subtasks[0].status == "failed"
+    assert run.record.planner_outputs.model_selections[1:] == (None, None, None)
+
+
+def test_workflow_that_takes_too_long_ends_at_its_deadline() -> None:
+    settings = OrchestratorSettings(rules=EpisodeRules(deadline_ms=1500.0))
+    run = execute(both, settings=settings)
+
+    assert not run.result.success
+    assert run.result.total_latency_ms == pytest.approx(1500.0)
+    cut_off = [d for d in run.record.decisions if d.end_ms is None]
+    assert [d.subtask for d in cut_off] == [1, 2]
+    assert all(d.success is None and d.start_ms is not None for d in cut_off)
+
+
+def test_propensities_are_those_that_choices_are_drawn_by() -> None:
+    settings = OrchestratorSettings(exploration=0.4)
+    run = execute(both, chooser=FirstThenSecond(), settings=settings)
+
+    for decision in run.record.decisions:
+        assert decision.probabilities == pytest.approx({NAMES[0]: 0.8, NAMES[1]: 0.2})
+
+
+def test_same_id_and_seed_draw_the_same_choices() -> None:
+    def choices(seed: int) -> list[str]:
+        async def main() -> list[str]:
+            ledger, clock = Ledger(), asyncio.get_running_loop().time
+            means = Means(
+                caller=caller_of(*both(), ledger=ledger),
+                check=Checks(),
+                ledger=ledger,
+                clock=clock,
+            )
+            orchestrator = Orchestrator(
+                known(),
+                planner=FixedPlanner(12, ()),
+                chooser=RandomChooser(),
+                means=means,
+                settings=OrchestratorSettings(seed=seed),
+            )
+            record, _ = await orchestrator.execute_async("go", execution_id="one")
+            return [decision.worker for decision in record.decisions]
+
+        return virtual_time.run(main())
+
+    assert choices(3) == choices(3)
+    assert choices(3) != choices(4)
+
+
+def test_budget_of_a_workflow_masks_what_it_cannot_pay() -> None:
+    settings = OrchestratorSettings(rules=EpisodeRules(cost_budget_usd=0.12, deadline_ms=60_000.0))
+    run = execute(both, settings=settings)
+
+    assert run.record.cost <= 0.12 + 0.05
+
+
+def test_instruction_that_cannot_be_planned_is_refused() -> None:
+    with pytest.raises(PlanningError, match="nothing to plan"):
+        execute(both, instruction="")
+
+
+def test_synchronous_callers_may_execute_again_and_again() -> None:
+    ledger = Ledger()
+
+    async def make() -> Any:
+        return caller_of(*both(seconds=0.0), ledger=ledger)
+
+    caller = asyncio.run(make())
+    orchestrator = Orchestrator(
+        known(),
+        planner=FixedPlanner(),
+        chooser=RandomChooser(),
+        means=Means(caller=caller, check=Checks(), ledger=ledger),
+    )
+    results = [orchestrator.execute(text) for text in ("first", "second")]
+
+    assert all(result.success for result in results)
+    assert ledger.spent_usd == pytest.approx(sum(result.total_cost for result in results))

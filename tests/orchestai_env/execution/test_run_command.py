@@ -1,0 +1,85 @@
+"""`orchestai run`: one instruction, before the user's eyes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestai_env.cli import main
+from orchestai_env.execution.log_reading import read_log
+from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest
+
+PLAN = {
+    "subtasks": [{"name": "find it", "type": "text"}, {"name": "tell it", "type": "text"}],
+    "links": [[0, 1]],
+}
+
+
+@pytest.fixture
+def workflows(tmp_path: Path) -> Path:
+    """Returns a file with one known workflow."""
+    path = tmp_path / "workflows.jsonl"
+    path.write_text(json.dumps({"id": "a", "instruction": "Say it", **PLAN}) + "\n")
+    return path
+
+
+def workers(tmp_path: Path, server: OpenAIServer) -> Path:
+    """Returns a file with one worker at the server."""
+    path = tmp_path / "workers.yaml"
+    path.write_text(
+        f"workers:\n  - {{name: w, model: m, base_url: '{server.base_url}', "
+        "input_usd_per_mtok: 1.0, max_output_tokens: 100}\n"
+    )
+    return path
+
+
+def test_schedule_and_outputs_are_shown_and_the_execution_is_logged(
+    workflows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with OpenAIServer(answer=lambda request: f"answer {request.number}") as server:
+        files = ["--workers", str(workers(tmp_path, server)), "--workflows", str(workflows)]
+        main(["run", "Say it", *files, "--log", str(tmp_path / "logs")])
+    out = capsys.readouterr().out
+
+    assert "workflow 0: succeeded" in out
+    assert "--- 0: find it\nanswer 0" in out
+    assert "--- 1: tell it\nanswer 1" in out
+    (record,) = read_log(tmp_path / "logs")
+    assert record.success
+    assert record.execution_result.outputs == {0: "answer 0", 1: "answer 1"}
+
+
+def test_worker_may_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(request: SeenRequest) -> str:
+        return json.dumps(PLAN) if request.number == 0 else "done"
+
+    with OpenAIServer(answer=answer) as server:
+        file = str(workers(tmp_path, server))
+        main(["run", "Say it", "--workers", file, "--planner", "w", "--task_types", "text"])
+
+    assert "--- 1: tell it\ndone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected either --workflows FILE or --planner WORKER"),
+        (["--planner", "w"], "--planner: expected --task_types"),
+        (["--planner", "x", "--task_types", "text"], "unknown worker 'x'"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    arguments: list[str], message: str, tmp_path: Path, refused: Any
+) -> None:
+    with OpenAIServer() as server:
+        file = workers(tmp_path, server)
+    assert message in refused(main, "run", "Say it", "--workers", file, *arguments)
+
+
+def test_unknown_instruction_is_refused(workflows: Path, tmp_path: Path, refused: Any) -> None:
+    with OpenAIServer() as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows]
+    assert "is none of the 1 that it knows" in refused(main, "run", "Sing it", *files)
