@@ -11,13 +11,16 @@ import argparse
 import asyncio
 import contextlib
 import statistics
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import openai
 
 from benchmarks.timing import print_machine, print_table, spread
+from orchestai_env.execution.budget import sum_usd
 from orchestai_env.execution.chooser import RandomChooser
 from orchestai_env.execution.live_setup import live_means, live_workflows
 from orchestai_env.execution.orchestrator import Orchestrator
@@ -27,6 +30,7 @@ from orchestai_env.execution.worker_settings import LivePool
 from orchestai_env.planning.annotated import AnnotatedPlanner
 from orchestai_env.workflow import Subtask, Workflow
 from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest
+from tests.orchestai_env.execution.test_orchestrator_faults import FAULTS, execute_all, workflows
 
 _PARALLEL = 64
 _TYPE = "work"
@@ -41,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--workflows", type=int, default=500, help="of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dags", type=int, default=100, help="random ones, for makespans")
+    parser.add_argument("--faulty", type=int, default=2000, help="workflows against faults")
     args = parser.parse_args(argv)
     print_machine()
     bare, orchestrated = [], []
@@ -62,6 +67,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         ["makespan / ideal", "median", "mean", "largest"],
         [[f"{args.dags} random DAGs", *(f"{x:.4f}" for x in (median, np.mean(ratios), worst))]],
     )
+    _print_faulty(args.faulty)
+
+
+def _print_faulty(count: int) -> None:
+    """Executes workflows against a server that fails often, and prints what became of them."""
+    jobs = workflows(count, np.random.default_rng(0))
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        out = execute_all(jobs, Path(folder) / "log", faults=FAULTS)
+        took_s = time.perf_counter() - began
+    ids = [record.execution_id for record in out.logged]
+    calls = [decision.cost for record in out.logged for decision in record.decisions]
+    rows = [
+        ["workflows, all ended", f"{len(out.results):,}"],
+        ["of them a success", f"{sum(result.success for result in out.results.values()):,}"],
+        ["in the log, and different", f"{len(ids):,}, {len(set(ids)):,}"],
+        ["requests", f"{out.requests:,}"],
+        ["ledger less the sum of calls [USD]", f"{out.spent_usd - sum_usd(calls):.9f}"],
+        ["seconds", f"{took_s:.1f}"],
+    ]
+    print_table([", ".join(f"{100 * p:g} % {kind}" for kind, p in FAULTS.items()), ""], rows)
 
 
 def _pool(base_url: str) -> LivePool:

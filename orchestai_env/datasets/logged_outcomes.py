@@ -38,6 +38,7 @@ FILES = (IMPORT_SETTINGS, QUERIES, OUTCOMES, WORKFLOWS)
 
 _BUCKETS = 64  # chosen: queries of a 5 GB log are some ten thousand a bucket
 _THRESHOLD = RecordedSourceSettings.model_fields["success_threshold"].default
+_MAX_FIELD = 131_072  # characters of a CSV field that Python's csv module reads by default
 
 _IMPORT_COMMENT = """\
 # Settings for `orchestai import-recorded --config FILE --data DIR`, made from an execution log.
@@ -56,7 +57,7 @@ def call_left_out(call: Decision, record: ExecutionRecord) -> str | None:
         return "call that ends before it starts"
     if not is_text(subtask.name) or not record.planner_outputs.task_types[call.subtask]:
         return "subtask without text or task type"
-    if len(subtask.name) > csv.field_size_limit():
+    if len(subtask.name) > _MAX_FIELD:
         return "subtask text too long for a CSV field"
     return None
 
