@@ -19,14 +19,8 @@ from orchestai_env.execution.collection import (
 )
 from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.live_arguments import (
-    add_live_arguments,
-    chooser_of,
-    orchestrator_settings,
-    planning,
-)
+from orchestai_env.execution.live_arguments import add_live_arguments, orchestrator_of
 from orchestai_env.execution.live_setup import live_means
-from orchestai_env.execution.orchestrator import Orchestrator
 from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution.worker_settings import LivePool, load_workers
 from orchestai_env.workflow import Workflow, read_workflows
@@ -96,7 +90,8 @@ async def _collect(args: argparse.Namespace, pool: LivePool) -> str:
     """Executes what is not logged yet; returns one line on what there is then."""
     workflows = instructions_of(args, pool)
     means, workers = live_means(pool, checks=args.checks, budget_usd=args.budget_usd)
-    known, planner = planning(args, pool, means, workflows)
+    log = ExecutionLogger(args.output_dir)
+    orchestrator = orchestrator_of(args, pool, means, workflows, log)
     found = logged_before(args.output_dir, means.ledger)
     left = [
         (name, workflow.instruction)
@@ -104,15 +99,6 @@ async def _collect(args: argparse.Namespace, pool: LivePool) -> str:
         if (name := execution_id(args.seed, i)) not in found
     ]
     succeeded, logged = sum(found.values()), len(found)
-    log = ExecutionLogger(args.output_dir)
-    orchestrator = Orchestrator(
-        known,
-        planner=planner,
-        chooser=chooser_of(args),
-        means=means,
-        log=log,
-        settings=orchestrator_settings(args),
-    )
 
     def may_go_on() -> bool:
         return args.budget_usd is None or means.ledger.spent_usd < args.budget_usd

@@ -12,7 +12,7 @@ from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.execution.chooser import CHOOSERS, Chooser
 from orchestai_env.execution.execution import Means
 from orchestai_env.execution.live_setup import live_workflows
-from orchestai_env.execution.orchestrator import OrchestratorSettings
+from orchestai_env.execution.orchestrator import Log, Orchestrator, OrchestratorSettings
 from orchestai_env.execution.worker_planner import WorkerPlanner
 from orchestai_env.execution.worker_settings import LivePool
 from orchestai_env.planning.annotated import AnnotatedPlanner
@@ -38,7 +38,36 @@ def add_live_arguments(add: argparse.ArgumentParser) -> None:
     add.add_argument("--seed", type=int, default=0, help="of the choices")
 
 
-def planning(
+def orchestrator_of(
+    args: argparse.Namespace,
+    pool: LivePool,
+    means: Means,
+    workflows: Sequence[Workflow],
+    log: Log | None,
+) -> Orchestrator:
+    """Returns the orchestrator that the arguments ask for.
+
+    Args:
+        args: of the command.
+        pool: workers.
+        means: call them.
+        workflows: that instructions are looked up in, where no worker plans.
+        log: of the executions; None = none.
+    Raises:
+        OrchestAIError: an argument is out of range, a worker unknown, or none serves a task type.
+    """
+    known, planner = _planning(args, pool, means, workflows)
+    return Orchestrator(
+        known,
+        planner=planner,
+        chooser=_chooser(args),
+        means=means,
+        log=log,
+        settings=_settings(args),
+    )
+
+
+def _planning(
     args: argparse.Namespace, pool: LivePool, means: Means, workflows: Sequence[Workflow]
 ) -> tuple[Dataset, Planner]:
     """Returns what is known of the workers, and what plans: the worker of --planner, else a look.
@@ -63,7 +92,7 @@ def planning(
     return known, WorkerPlanner(means.caller.as_worker(args.planner), known.task_types)
 
 
-def orchestrator_settings(args: argparse.Namespace) -> OrchestratorSettings:
+def _settings(args: argparse.Namespace) -> OrchestratorSettings:
     """Returns the settings that the arguments give.
 
     Raises:
@@ -77,7 +106,7 @@ def orchestrator_settings(args: argparse.Namespace) -> OrchestratorSettings:
     return parse_settings(given, OrchestratorSettings, where="orchestai")
 
 
-def chooser_of(args: argparse.Namespace) -> Chooser:
+def _chooser(args: argparse.Namespace) -> Chooser:
     """Returns the chooser that --chooser names.
 
     Raises:

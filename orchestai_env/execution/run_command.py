@@ -12,14 +12,8 @@ from orchestai_env.errors import ConfigError
 from orchestai_env.execution.execution import Execution
 from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.live_arguments import (
-    add_live_arguments,
-    chooser_of,
-    orchestrator_settings,
-    planning,
-)
+from orchestai_env.execution.live_arguments import add_live_arguments, orchestrator_of
 from orchestai_env.execution.live_setup import live_means
-from orchestai_env.execution.orchestrator import Orchestrator
 from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution.worker_settings import load_workers
 from orchestai_env.render.text import dollars, render_text, seconds
@@ -52,18 +46,10 @@ async def _execute(args: argparse.Namespace, view: _View) -> ExecutionRecord:
     pool = load_workers(args.workers)
     means, workers = live_means(pool, checks=args.checks, budget_usd=args.budget_usd)
     workflows = [] if args.workflows is None else read_workflows(args.workflows)
-    known, planner = planning(args, pool, means, workflows)
     log = contextlib.nullcontext() if args.log is None else ExecutionLogger(args.log)
     try:
         with view.shown(), log as opened:
-            orchestrator = Orchestrator(
-                known,
-                planner=planner,
-                chooser=chooser_of(args),
-                means=means,
-                log=opened,
-                settings=orchestrator_settings(args),
-            )
+            orchestrator = orchestrator_of(args, pool, means, workflows, opened)
             record, _ = await orchestrator.execute_async(args.instruction, watch=view.watch)
     finally:
         for worker in workers.values():
