@@ -25,7 +25,10 @@ from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution.worker_settings import LivePool, load_workers
 from orchestai_env.workflow import Workflow, read_workflows
 
-_DECIDING = ("workers", "workflows", "planner", "task_types", "chooser", "exploration", "seed")
+_DECIDING = (
+    *("workers", "workflows", "planner", "task_types", "checks", "chooser", "exploration", "seed"),
+    *("rewards", "max_attempts", "timeout_s", "workflow_budget_usd"),
+)
 """Arguments that decide what an execution is."""
 
 

@@ -17,7 +17,7 @@ from orchestai_env.execution.loop_thread import LoopThread
 from orchestai_env.execution.worker import Worker
 from orchestai_env.execution.worker_settings import LivePool, load_workers
 from orchestai_env.planning.planner import Plan
-from orchestai_env.state import WORKFLOW
+from orchestai_env.state import NUMBER, WORKFLOW
 from orchestai_env.workflow import Workflow, read_workflows
 
 
@@ -80,10 +80,11 @@ class LiveOrchestAIEnv(OrchestAIEnv):
         """Starts the next episode, after the calls of an unfinished one are cancelled."""
         self._stop()
         obs, info = super().reset(seed=seed, options=options)
-        workflow = self._workflows[self._episodes.state.episode.item(0, WORKFLOW)]
+        row = self._episodes.state.episode[0]
+        workflow = self._workflows[int(row[WORKFLOW])]
         plan = Plan(workflow=workflow.topologically_sorted(), planner="annotated", confidence=1.0)
         self._execution = Execution(
-            f"{workflow.id}-{self._episodes.state.episode.item(0, 2)}",
+            f"{workflow.id}-{int(row[NUMBER])}",
             plan,
             self._episodes,
             self._means,

@@ -133,5 +133,5 @@ class Orchestrator:
             watch(execution)
         record = execution.record(self._chooser.name)
         if self._log is not None:
-            self._log.append(record)
+            await asyncio.to_thread(self._log.append, record)  # it may wait for the disk
         return record, execution.result()

@@ -6,36 +6,21 @@ import collections
 import contextlib
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from orchestai_env.datasets.recorded_csv import gzip_text
 from orchestai_env.errors import DataError
 from orchestai_env.workflow import Workflow
 
 
-class PlanWriter:
+class PlanWriter(contextlib.ExitStack):
     """Writes a workflow file (JSONL, gzipped), one workflow a call."""
 
     def __init__(self, path: Path) -> None:
         """Opens the file."""
         self.task_types: collections.Counter[str] = collections.Counter()
         self._ids: set[str] = set()
-        self._stack = contextlib.ExitStack()
-        self._file = self._stack.enter_context(gzip_text(path))
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the file."""
-        self._stack.close()
+        super().__init__()
+        self._file = self.enter_context(gzip_text(path))
 
     def __len__(self) -> int:
         """Returns the number of workflows so far."""

@@ -10,8 +10,6 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from orchestai_env.datasets.recorded_csv import OUTCOME_COLUMNS, QUERY_COLUMNS, gzip_text
 from orchestai_env.errors import DataError
@@ -69,7 +67,7 @@ class WorkerCounts:
         self.num_cut += call.latency_is_cut
 
 
-class TableWriter:
+class TableWriter(contextlib.ExitStack):
     """Writes queries.csv.gz and outcomes.csv.gz as `orchestai import-recorded` reads them.
 
     Repeated calls are numbered as trials from 1. Texts are written at once: what stays in memory is
@@ -90,27 +88,14 @@ class TableWriter:
         self._with_cut = with_cut
         self._known: dict[str, _KnownQuery] = {}
         self._places: dict[str, int] = {}
-        self._stack = contextlib.ExitStack()
+        super().__init__()
         files = (
-            self._stack.enter_context(gzip_text(folder / name))
+            self.enter_context(gzip_text(folder / name))
             for name in ("queries.csv.gz", "outcomes.csv.gz")
         )
         self._queries, self._outcomes = map(csv.writer, files)
         self._queries.writerow(QUERY_COLUMNS)
         self._outcomes.writerow((*OUTCOME_COLUMNS, IS_CUT) if with_cut else OUTCOME_COLUMNS)
-
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes both files."""
-        self._stack.close()
 
     @property
     def num_queries(self) -> int:

@@ -25,7 +25,7 @@ from orchestai_env.outcomes.draw import Call, draw_outcome
 from orchestai_env.outcomes.live import live_dataset
 from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules
-from orchestai_env.state import KEY, NUMBER, QUALITY
+from orchestai_env.state import KEY, NUMBER, QUALITY, WORKFLOW
 from tests.orchestai_env.execution import virtual_time
 
 WEIGHTS = RewardWeights(success_weight=7.0, cost_weight=150.0, latency_weight=2.0e-4)
@@ -67,7 +67,7 @@ class SimulatedCalls:
         """Draws the outcome, then lets the time pass."""
         assert self.live is not None
         state, problem = self.live.episodes.state, self.live.episodes.problem
-        k, i = int(state.episode[0, 3]), opened.subtask
+        k, i = int(state.episode[0, WORKFLOW]), opened.subtask
         parents = problem.parents[k, i, : problem.num_parents[k, i]]
         quality = float(state.value[0, parents, QUALITY].mean()) if len(parents) else 1.0
         task_type = int(problem.task_type[k, i])
