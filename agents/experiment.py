@@ -20,6 +20,7 @@ from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.folder import load_dataset
 from orchestai_env.errors import ConfigError, DataError, UnknownWorkerError, unknown_name
 from orchestai_env.reward import RewardWeights
+from orchestai_env.run_folder import check_output_dir
 from orchestai_env.settings import parse_settings
 from orchestai_env.workers import WorkerPool
 
@@ -186,16 +187,6 @@ def read_experiment(
         device=choose_device(args.device or config.system.device),
         weights=profile_weights(config, args.config, args.profile),
     )
-
-
-def check_output_dir(path: Path) -> None:
-    """Refuses a run folder that is a file.
-
-    Raises:
-        ConfigError: it is.
-    """
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"--output_dir {path}: expected a folder, got a file; name another")
 
 
 def choose_device(name: str) -> str:

@@ -27,9 +27,9 @@ from agents.phase2_callbacks import (
 from agents.phase2_logging import EpisodeScalars, HyperParameters
 from agents.phase2_model import build_phase2_model
 from agents.picks import PickMonitor
-from agents.run_folder import claim
 from agents.tracking import wandb_run
 from orchestai_env.cli import run_command
+from orchestai_env.run_folder import claim
 
 RESULT = "result.json"
 

@@ -29,12 +29,12 @@ from agents.anchored_ppo import LossError
 from agents.benchmark.engine import Engine, open_executor
 from agents.config import save_resolved
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
-from agents.run_folder import claim
 from agents.train_phase2 import train_phase2
 from agents.tune_report import plot_study, print_best, write_trials
 from agents.tune_space import LEARNING_RATE, choices, draw, own_values, with_values
 from orchestai_env.cli import run_command
 from orchestai_env.errors import ConfigError, MissingFileError, OrchestAIError
+from orchestai_env.run_folder import claim
 
 BEST, TRIALS, FIGURE = "best.yaml", "trials.csv", "tune.png"
 """Files of the output folder, beside study.db where no --storage is named."""

@@ -16,11 +16,11 @@ from agents.baselines.tables import FixedTableAgent, TableAgent
 from agents.checkpoint import write_whole
 from agents.evaluate import start_episodes
 from agents.experiment import Experiment, experiment_parser, read_experiment
-from agents.run_folder import claim
 from orchestai_env.cli import run_command
 from orchestai_env.compiled import compiled, inlined
 from orchestai_env.dynamics import reset_row, step_row
 from orchestai_env.errors import CheckpointError, MissingFileError
+from orchestai_env.run_folder import claim
 from orchestai_env.state import (
     ATTEMPTS,
     CURRENT,

@@ -15,10 +15,11 @@ from rich.progress import track
 from rich.table import Table
 
 from agents.checkpoint import write_whole
-from agents.experiment import check_output_dir, choose_device
+from agents.experiment import choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.errors import DataError
+from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import open_text
 from supervised.compare_predictors import seed_count, source_problem
 from supervised.new_workers import known_workers, predict_new_worker

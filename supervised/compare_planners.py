@@ -17,11 +17,12 @@ from rich.progress import Progress
 
 from agents.checkpoint import write_whole
 from agents.config import ExperimentSettings, load_experiment
-from agents.experiment import check_output_dir, choose_device
+from agents.experiment import choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.splits import SPLITS, Split, normalised
 from orchestai_env.errors import ConfigError, DataError, unknown_name
 from orchestai_env.planning.planner import Planner
+from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import Workflow, read_workflows
 from supervised.compare_predictors import seed_count
 from supervised.given_steps import score_given_steps

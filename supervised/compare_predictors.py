@@ -16,11 +16,12 @@ from rich.table import Table
 
 from agents.benchmark.routing_scores import gap_recovered
 from agents.checkpoint import write_whole
-from agents.experiment import check_output_dir, choose_device
+from agents.experiment import choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.annexes import read_embeddings
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
+from orchestai_env.run_folder import check_output_dir
 from supervised.embeddings import embed_texts
 from supervised.predict_success import PACKAGES, choose
 from supervised.predictors import CANDIDATES, TYPE_MEAN

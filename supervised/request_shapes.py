@@ -25,12 +25,13 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from agents.checkpoint import write_whole
-from agents.experiment import check_output_dir, choose_device
+from agents.experiment import choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.annexes import read_embeddings
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.errors import DataError, shown, unknown_name
+from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import read_json_lines
 from supervised.compare_predictors import SUMMARY, seed_count
 from supervised.embeddings import embed_texts

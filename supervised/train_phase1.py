@@ -17,10 +17,10 @@ from agents.config import ExperimentSettings, load_experiment
 from agents.evaluate import evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
 from agents.registry import load_cloned_policy
-from agents.run_folder import claim
 from agents.tracking import wandb_run
 from orchestai_env.cli import run_command
 from orchestai_env.errors import CheckpointError
+from orchestai_env.run_folder import claim
 from supervised.fit import Fit, Losses, Weights
 from supervised.planner_checkpoint import PLANNER_KEY, check_planner_words, planner_state
 from supervised.planner_data import planner_data

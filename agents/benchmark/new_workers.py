@@ -41,11 +41,11 @@ from agents.benchmark.variants import (
 from agents.checkpoint import write_whole
 from agents.experiment import experiment_dataset
 from agents.phase2_callbacks import BEST
-from agents.run_folder import claim
 from agents.tune_tables import TABLES
 from orchestai_env.cli import run_command
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import ConfigError, DataError, UnknownWorkerError, unknown_name
+from orchestai_env.run_folder import claim
 
 SPLITS = ("train", "test")
 SUMMARY, PICTURE = "summary.json", "new_workers.png"

@@ -39,9 +39,9 @@ from agents.evaluate import evaluate
 from agents.experiment import experiment_dataset
 from agents.phase2_callbacks import BEST, LAST
 from agents.preference import scaled_weights
-from agents.run_folder import claim
 from orchestai_env.cli import run_command
 from orchestai_env.reward import RewardWeights
+from orchestai_env.run_folder import claim
 
 SPLITS = ("train", "test")
 SUMMARY, PICTURE = "summary.json", "front.png"

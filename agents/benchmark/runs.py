@@ -14,12 +14,12 @@ from agents.benchmark.workbench import ComparisonPlan
 from agents.config import ExperimentSettings, save_resolved
 from agents.experiment import seeds_of
 from agents.registry import agent_builders
-from agents.run_folder import claim
 from agents.tune_tables import TABLES
 from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS, read_description
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import ConfigError, MissingFileError, shown
+from orchestai_env.run_folder import claim
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def study_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
 def read_study(args: argparse.Namespace) -> Study:
     """Reads the settings and prepares the data that parsed options name.
 
-    The output folder has to exist and be held already; see agents.run_folder.claim.
+    The output folder has to exist and be held already; see orchestai_env.run_folder.claim.
 
     Raises:
         OrchestAIError: settings, profile or data are wrong.

@@ -23,6 +23,7 @@ from orchestai_env.execution.live_arguments import add_live_arguments, orchestra
 from orchestai_env.execution.live_setup import live_means
 from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution.worker_settings import LivePool, load_workers
+from orchestai_env.run_folder import claim
 from orchestai_env.workflow import Workflow, read_workflows
 
 _DECIDING = (
@@ -47,7 +48,7 @@ def _run(args: argparse.Namespace) -> None:
         if getattr(args, name) < 1:
             raise ConfigError(f"--{name}: expected a whole number >= 1, got {getattr(args, name)}")
     pool = load_workers(args.workers)
-    with _alone_in(args.output_dir):
+    with claim(args.output_dir):
         given = {name: getattr(args, name) for name in _DECIDING}
         claim_settings(args.output_dir, {k: _plain(v) for k, v in given.items()})
         print(asyncio.run(_collect(args, pool)))
@@ -55,21 +56,6 @@ def _run(args: argparse.Namespace) -> None:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps other collections out of a folder, whose executions would be repeated."""
-    with needs_extra("live", what="orchestai collect"):
-        import filelock
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise ConfigError(
-            f"{folder}: another collection writes there; wait for it, or give another --output_dir"
-        ) from None
 
 
 def instructions_of(args: argparse.Namespace, pool: LivePool) -> Sequence[Workflow]:

@@ -10,10 +10,10 @@ import torch
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from agents import train_phase2 as command
-from agents.run_folder import claim
 from agents.vec_env import OrchestAIVecEnv
 from orchestai_env.cli import run_command
 from orchestai_env.errors import CheckpointError, ConfigError
+from orchestai_env.run_folder import claim
 from tests.agents.phase2_runs import Weights, curve_of, result_of, run
 from tests.tiny_config import write_config
 

@@ -18,8 +18,8 @@ import pytest
 
 from agents import tune as command
 from agents.config import Algorithm, load_experiment, profile_weights
-from agents.run_folder import claim
 from agents.tune_space import LEARNING_RATE, choices, draw, own_values, with_values
+from orchestai_env.run_folder import claim
 from tests.tiny_config import write_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,6 +17,7 @@ import pytest
 from orchestai_env.cli import main
 from orchestai_env.execution.log_reading import read_log
 from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.run_folder import claim
 
 ROOT = Path(__file__).resolve().parents[3]
 FUNCTIONS = "tests.orchestai_env.execution.live_functions"
@@ -165,3 +166,11 @@ def test_folder_of_another_collection_is_refused(
     collect(workers, tmp_path / "log", 1)
     line = refused(main, *command(workers, tmp_path / "log", 1), "--seed", "3")
     assert "was collected with another seed" in line
+
+
+def test_second_collection_at_once_is_refused(workers: Path, tmp_path: Path, refused: Any) -> None:
+    with claim(tmp_path / "log"):
+        line = refused(main, *command(workers, tmp_path / "log", 1))
+
+    assert "another run" in line
+    assert not list((tmp_path / "log").glob("*.jsonl"))

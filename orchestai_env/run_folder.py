@@ -8,10 +8,8 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from agents.experiment import check_output_dir
-from orchestai_env.errors import OrchestAIError
+from orchestai_env.errors import ConfigError, OrchestAIError
+from orchestai_env.execution.extra import needs_extra
 
 LOCK, OWNER = ".lock", ".owner"
 """Files of a run folder: the lock, which the system frees when its process ends in whatever way,
@@ -22,6 +20,16 @@ class RunFolderError(OrchestAIError):
     """A run folder is being written to by another process."""
 
 
+def check_output_dir(path: Path) -> None:
+    """Refuses a run folder that is a file.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--output_dir {path}: expected a folder, got a file; name another")
+
+
 @contextlib.contextmanager
 def claim(folder: Path) -> Iterator[None]:
     """Makes a run folder and holds it for this process while the block lasts.
@@ -29,7 +37,10 @@ def claim(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: there is a file in its place.
         RunFolderError: another process holds it.
+        MissingPackageError: filelock is not installed.
     """
+    with needs_extra("live", what="run folders"):
+        from filelock import FileLock, Timeout
     check_output_dir(folder)
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / OWNER

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from agents import tune_tables
-from agents.run_folder import RunFolderError, claim
 from orchestai_env.errors import ConfigError
+from orchestai_env.run_folder import RunFolderError, claim
 from tests.tiny_config import write_config
 
 HOLD = """
 import sys
 from pathlib import Path
-from agents.run_folder import claim
+from orchestai_env.run_folder import claim
 with claim(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
