@@ -47,7 +47,7 @@ class CircuitBreaker:
         self._state: State = "closed"
         self._ticket = 0
         self._faults = 0
-        self._opened_s = 0.0
+        self._recovers_s = 0.0
 
     @property
     def state(self) -> State:
@@ -81,7 +81,7 @@ class CircuitBreaker:
         self._faults += 1
         if self._state == "half_open" or self._faults >= self._settings.faults:
             self._faults = 0
-            self._opened_s = self._clock()
+            self._recovers_s = self._clock() + self._settings.recovery_s
             self._change("open")
 
     def abandoned(self, ticket: int) -> None:
@@ -90,7 +90,8 @@ class CircuitBreaker:
             self._change("open")
 
     def _has_recovered(self) -> bool:
-        return self._clock() - self._opened_s >= self._settings.recovery_s
+        # Not a difference of clock readings: rounding could keep it below recovery_s.
+        return self._clock() >= self._recovers_s
 
     def _change(self, state: State) -> None:
         self._state = state

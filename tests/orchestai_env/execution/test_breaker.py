@@ -61,6 +61,15 @@ def test_open_breaker_lets_one_probe_through_once_it_is_time():
     assert breaker.enter() is None
 
 
+def test_open_breaker_recovers_on_time_at_any_reading_of_the_clock():
+    breaker, clock = opened()
+    for i in range(1000):
+        clock.now_s += SETTINGS.recovery_s
+        probe = entered(breaker)
+        clock.now_s += i / 7
+        breaker.failed(probe)
+
+
 def test_probe_that_succeeds_closes_the_breaker():
     breaker, clock = opened()
     clock.now_s = 10.0
