@@ -26,13 +26,13 @@ from optuna.trial import TrialState
 from rich.progress import track
 
 from agents.anchored_ppo import LossError
-from agents.benchmark.engine import Engine, open_executor
 from agents.config import save_resolved
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
 from agents.train_phase2 import train_phase2
 from agents.tune_report import plot_study, print_best, write_trials
 from agents.tune_space import LEARNING_RATE, choices, draw, own_values, with_values
 from orchestai_env.cli import run_command
+from orchestai_env.engine import Engine, open_executor
 from orchestai_env.errors import ConfigError, MissingFileError, OrchestAIError
 from orchestai_env.run_folder import claim
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from agents.benchmark.engine import open_executor
 from agents.benchmark.finished import FILE, Finished, hash_of
 from agents.benchmark.summary import BOUND, REFERENCE, Evaluations
 from agents.benchmark.workbench import (
@@ -25,6 +24,7 @@ from agents.config import profile_weights
 from agents.registry import SLOW
 from orchestai_env import __version__
 from orchestai_env.datasets.folder import DESCRIPTION, PREDICTIONS
+from orchestai_env.engine import open_executor
 from orchestai_env.errors import ConfigError
 
 _in_process: Workbench | None = None

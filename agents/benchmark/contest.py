@@ -14,7 +14,6 @@ import torch
 from rich.progress import track
 
 from agents.agent import Agent, Obs, Setting, State
-from agents.benchmark.engine import open_executor
 from agents.benchmark.resampling import (
     MEASURES,
     Compose,
@@ -29,6 +28,7 @@ from agents.evaluate import KEYS, Outcomes, evaluate
 from agents.experiment import chosen_workers, experiment_dataset
 from agents.tune_tables import read_tables
 from orchestai_env.datasets.folder import load_folder
+from orchestai_env.engine import open_executor
 from orchestai_env.reward import RewardWeights
 
 FloatArray = npt.NDArray[np.float64]

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from agents.benchmark.engine import Engine, closing_executor, open_executor
+from orchestai_env.engine import Engine, closing_executor, open_executor
 from orchestai_env.errors import OrchestAIError
 
 

@@ -1,4 +1,4 @@
-"""Engine: where a benchmark's work runs, in processes of this machine or on a Ray cluster.
+"""Engine: where independent work runs, in processes of this machine or on a Ray cluster.
 
 On a cluster of several machines the checkout and every folder that the work reads or writes are at
 one path on all of them, on a shared disk.
@@ -15,13 +15,14 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 from orchestai_env.errors import ConfigError, MissingPackageError, OrchestAIError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Engine = Literal["local", "ray"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 _CONNECT_S = 10.0
 
 
@@ -31,7 +32,12 @@ class WorkerDiedError(OrchestAIError):
 
 @contextlib.contextmanager
 def open_executor(
-    engine: Engine, num_jobs: int, start: Callable[..., None], args: tuple[Any, ...]
+    engine: Engine,
+    num_jobs: int,
+    start: Callable[..., None],
+    args: tuple[Any, ...],
+    *,
+    num_retries: int = 3,
 ) -> Iterator[Executor]:
     """Opens an executor of module-level functions; leaving the block cancels what still waits.
 
@@ -41,6 +47,8 @@ def open_executor(
         num_jobs: processes on this machine.
         start: runs once in every process that works, before anything else does.
         args: of `start`; sent to each machine once.
+        num_retries: how often Ray repeats a task whose process died; processes of this machine are
+            not replaced.
     Raises:
         MissingPackageError: Ray is not installed.
         ConfigError: there is no cluster at that address.
@@ -51,7 +59,10 @@ def open_executor(
             with _process_pool(num_jobs, start, args) as pool:
                 yield pool
         else:
-            with _ray_session(num_jobs), closing_executor(_RayExecutor(start, args)) as pool:
+            with (
+                _ray_session(num_jobs),
+                closing_executor(_RayExecutor(start, args, num_retries)) as pool,
+            ):
                 yield pool
     except BrokenExecutor:
         raise WorkerDiedError(
@@ -108,6 +119,11 @@ def _ray_session(num_jobs: int) -> Iterator[None]:
         ray.shutdown()
 
 
+def num_ray_cores() -> int:
+    """Returns how many cores the cluster has, inside a block of `open_executor` on Ray."""
+    return max(1, int(_import_ray().cluster_resources().get("CPU", 1)))
+
+
 def _reach(address: str) -> None:
     """Tries to reach host:port or ray://host:port at all: Ray itself would try for long minutes.
 
@@ -120,7 +136,7 @@ def _reach(address: str) -> None:
 
 
 def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a benchmark calls nobody up
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # work calls nobody up
     # 0: tasks see the GPUs of their machine, as local processes do; 1, Ray's default, hides them.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -134,12 +150,12 @@ def _import_ray() -> Any:
 
 
 class _RayExecutor(Executor):
-    """An executor over Ray tasks, one core each; Ray repeats a task whose process died thrice."""
+    """An executor over Ray tasks, one core each."""
 
-    def __init__(self, start: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def __init__(self, start: Callable[..., None], args: tuple[Any, ...], num_retries: int) -> None:
         self._ray = _import_ray()
         self._start = self._ray.put((os.urandom(8), Path.cwd(), start, args))
-        self._call = self._ray.remote(num_cpus=1)(_call)
+        self._call = self._ray.remote(num_cpus=1, max_retries=num_retries)(_call)
         self._waiting: set[Any] = set()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

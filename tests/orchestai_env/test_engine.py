@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.benchmark.engine import Engine, WorkerDiedError, open_executor
+from orchestai_env.engine import Engine, WorkerDiedError, num_ray_cores, open_executor
 from orchestai_env.errors import ConfigError, MissingPackageError
 
 ray_only = pytest.mark.skipif(
@@ -38,6 +38,15 @@ def fail(value: int) -> None:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(path: Path) -> bool:
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return True
+    os.kill(os.getpid(), signal.SIGKILL)
+    return False
 
 
 def touch(path: Path) -> None:
@@ -68,6 +77,19 @@ def test_death_of_a_process_is_one_clear_error(engine: Engine) -> None:
         open_executor(engine, 1, start, (0,)) as pool,
     ):
         pool.submit(die).result()
+
+
+@ray_only
+@pytest.mark.slow
+def test_ray_repeats_a_task_as_often_as_it_is_told(tmp_path: Path) -> None:
+    with open_executor("ray", 1, start, (0,)) as pool:
+        assert pool.submit(die_once, tmp_path / "one").result()
+        assert num_ray_cores() == 1
+    with (
+        pytest.raises(WorkerDiedError),
+        open_executor("ray", 1, start, (0,), num_retries=0) as pool,
+    ):
+        pool.submit(die_once, tmp_path / "two").result()
 
 
 def test_missing_ray_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
