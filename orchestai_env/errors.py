@@ -12,6 +12,7 @@
     ├── MaskedActionError (ValueError)       a forbidden worker under on_masked_action="error"
     ├── CheckpointError (ValueError)         a checkpoint is broken or of another shape
     ├── WorkerCallError (RuntimeError)       a real call gave no answer; execution/worker.py
+    ├── BudgetError (RuntimeError)           the budget of all is spent; execution/budget.py
     ├── LedgerError (ValueError)             no amount, or settled twice; execution/budget.py
     ├── ExecutionLogError (OSError)          the log cannot be written; execution/log_writing.py
     └── MissingPackageError (gymnasium's DependencyNotInstalled)  an optional package is not there

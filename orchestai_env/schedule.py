@@ -20,6 +20,7 @@ from orchestai_env.state import (
     NONE,
     ONGOING,
     ORDER,
+    PAUSED,
     RUNNING,
     START,
     STATUS,
@@ -32,6 +33,7 @@ from orchestai_env.workflow_table import WorkflowTable
 
 CallOutcome = Literal["succeeded", "failed", "running", "waiting", "dropped"]
 Progress = Literal["ongoing", "succeeded", "failed", "truncated"]
+_OPEN = (ONGOING, PAUSED)  # paused: a live execution that was interrupted while calls ran
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +180,7 @@ class ScheduleRecorder:
         present = sorted(w for w in state.roster[r].tolist() if w != NONE)
         for i, row in enumerate(state.subtask[r, : len(result.subtasks)].tolist()):
             if row[ORDER] != NONE:
-                worker, has_ended = present.index(row[WORKER]), episode[ENDED] != ONGOING
+                worker, has_ended = present.index(row[WORKER]), episode[ENDED] not in _OPEN
                 self._calls[row[ORDER]] = _call(i, row, worker, has_ended)
         self._schedule = Schedule(
             dataset=episodes.dataset.name,
@@ -203,7 +205,7 @@ class ScheduleRecorder:
 
 
 def _progress(ended: int, success: bool) -> Progress:
-    if ended == ONGOING:
+    if ended in _OPEN:
         return "ongoing"
     if ended == TRUNCATED:
         return "truncated"

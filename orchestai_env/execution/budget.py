@@ -2,11 +2,12 @@
 
 Amounts are kept as whole nano-dollars, so that a sum does not depend on its order and equals the
 sum of its parts. Upper estimates are rounded up to one, costs to the nearest. A ledger belongs to
-one event loop: nothing in it waits, so nothing comes between a check and what it allows.
+one event loop: a reservation is made without waiting, so nothing comes between the check and it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import math
 from collections import defaultdict
@@ -19,6 +20,10 @@ _NANO = 1_000_000_000
 
 class LedgerError(OrchestAIError, ValueError):
     """An amount is none, or a reservation is settled twice."""
+
+
+class BudgetError(OrchestAIError, RuntimeError):
+    """The budget of all executions together does not allow a call that one of them needs."""
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -52,6 +57,12 @@ class Ledger:
         self._parent = parent
         self._spent_nano: defaultdict[str, int] = defaultdict(int)
         self._total_nano = self._reserved_nano = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def budget_usd(self) -> float | None:
+        """Its own budget [USD]; None for no limit."""
+        return None if self._budget_nano is None else self._budget_nano / _NANO
 
     @property
     def spent_usd(self) -> float:
@@ -100,6 +111,30 @@ class Ledger:
             ledger._reserved_nano += upper_nano
         return Reservation(self, worker, upper_nano)
 
+    def refusing(self, upper_usd: float) -> Ledger | None:
+        """Returns the ledger, this one or a parent, that will never allow a call.
+
+        What is spent leaves too little of its budget, whatever running calls give back. None where
+        there is no such ledger; the call is allowed then once enough of them are settled.
+
+        Args:
+            upper_usd: [USD], >= 0.
+        Raises:
+            LedgerError: the amount is negative or no finite number.
+        """
+        upper_nano = _nano(upper_usd, math.ceil)
+        for ledger in self._with_parents():
+            budget = ledger._budget_nano
+            if budget is not None and ledger._total_nano + upper_nano > budget:
+                return ledger
+        return None
+
+    async def settled(self) -> None:
+        """Waits until a call is settled that is charged to the same topmost ledger."""
+        ended = asyncio.get_running_loop().create_future()
+        self._top._waiting.append(ended)
+        await ended
+
     def settle(self, reservation: Reservation, cost_usd: float) -> None:
         """Gives a reservation back, and charges what the call has cost.
 
@@ -119,6 +154,10 @@ class Ledger:
         for ledger in self._with_parents():
             ledger._reserved_nano -= reservation.upper_nano
         self.charge(reservation.worker, cost_usd)
+        waiting, self._top._waiting = self._top._waiting, []
+        for ended in waiting:
+            if not ended.done():  # its call may have been cancelled
+                ended.set_result(None)
 
     def charge(self, worker: str, cost_usd: float) -> None:
         """Charges a cost that is known already, as that of an earlier, resumed run is.
@@ -140,6 +179,11 @@ class Ledger:
             or ledger._total_nano + ledger._reserved_nano + upper_nano <= ledger._budget_nano
             for ledger in self._with_parents()
         )
+
+    @property
+    def _top(self) -> Ledger:
+        *_, top = self._with_parents()
+        return top
 
     def _with_parents(self) -> Iterator[Ledger]:
         ledger: Ledger | None = self

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from orchestai_env.execution.breaker import BreakerSettings
-from orchestai_env.execution.budget import sum_usd
+from orchestai_env.execution.budget import Ledger, sum_usd
 from orchestai_env.execution.worker import Answer, CallRequest, Fault, Usage
 from orchestai_env.settings import StrictSettings
 from orchestai_env.workers import NonNegative, Positive
@@ -72,6 +72,8 @@ class CallOutcome:
     """When this outcome was known [s], on the same clock."""
     running: int
     """Calls that the called worker ran already when it was first tried."""
+    refused_by: Ledger | None = None
+    """Ledger whose budget did not allow a try; None where every try was allowed."""
 
 
 @dataclasses.dataclass(slots=True)

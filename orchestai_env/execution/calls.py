@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from orchestai_env.errors import ConfigError, UnknownWorkerError, unknown_name
 from orchestai_env.execution.breaker import CircuitBreaker
-from orchestai_env.execution.budget import Ledger
+from orchestai_env.execution.budget import Ledger, Reservation
 from orchestai_env.execution.call_records import (
     CallFault,
     CallOutcome,
@@ -19,6 +19,7 @@ from orchestai_env.execution.call_records import (
     CallSettings,
     Prices,
 )
+from orchestai_env.execution.side_calls import paying_calls
 from orchestai_env.execution.worker import (
     PASSING_FAULTS,
     Answer,
@@ -37,8 +38,10 @@ class Caller:
     call occupies its worker from its start to its end, and a worker in trouble is sent less.
 
     Before every try the circuit breaker of the worker is asked, and the upper estimate of the try's
-    cost is reserved; after it the cost of its tokens is charged. A try whose tokens are not known,
-    as after a timeout, is charged nothing, though a provider may bill it.
+    cost is reserved; after it the cost of its tokens is charged. A try waits while running calls
+    hold the money that it may need, and is refused where what is spent leaves too little. A try
+    whose tokens are not known, as after a timeout, is charged nothing, though a provider may bill
+    it.
 
     After a passing fault the next try waits a random time, uniform from 0 to
     min(backoff_cap_s, backoff_base_s * 2^(tries - 1)), on top of the Retry-After of the worker
@@ -118,7 +121,8 @@ class Caller:
     def as_worker(self, name: str) -> Worker:
         """Returns a worker whose calls go through this caller and are charged to its ledger.
 
-        It is for calls beside workflows, such as a judge's. Where there is no answer, it raises a
+        It is for calls beside those of agents: a judge's or a planner's; where they are made for an
+        execution, its `SideCalls` are charged. Where there is no answer, it raises a
         `WorkerCallError`, with fault "refused" where the budget does not allow the call.
 
         Raises:
@@ -152,7 +156,7 @@ class Caller:
     async def _try(self, lane: _Lane, call: _Call, running: int) -> Answer | _NoAnswer:
         """Sends one request, if the worker's breaker and the budget allow it."""
         upper_usd = self._prices.upper_cost_usd(lane.name, call.request)
-        reservation = call.ledger.reserve(lane.name, upper_usd)
+        reservation = await call.reserved(lane.name, upper_usd)
         if reservation is None:
             message = f"{lane.name}: the budget does not allow a call of up to {upper_usd:.6g} USD"
             return _NoAnswer("budget", message)
@@ -197,6 +201,7 @@ class Caller:
             started_s=progress.started_s,
             ended_s=self._clock(),
             running=progress.running,
+            refused_by=call.refused_by,
         )
 
 
@@ -209,7 +214,11 @@ class _CalledWorker:
 
     async def call(self, request: CallRequest) -> Answer:
         """Answers one call; tries and fallbacks are the caller's."""
-        outcome = await self.caller.call(self.name, request)
+        with paying_calls() as side:
+            ledger = None if side is None else side.ledger
+            outcome = await self.caller.call(self.name, request, ledger=ledger)
+            if side is not None and outcome.answer is None and outcome.refused_by is not None:
+                side.was_refused = True
         if outcome.answer is not None:
             return outcome.answer
         fault = outcome.fault
@@ -239,6 +248,16 @@ class _Call:
     progress: CallProgress
     messages: list[str] = dataclasses.field(default_factory=list)
     fault: CallFault | None = None
+    refused_by: Ledger | None = None
+
+    async def reserved(self, name: str, upper_usd: float) -> Reservation | None:
+        """Reserves the cost of a try; waits while only running calls forbid it."""
+        while (reservation := self.ledger.reserve(name, upper_usd)) is None:
+            self.refused_by = self.ledger.refusing(upper_usd)
+            if self.refused_by is not None:
+                return None
+            await self.ledger.settled()
+        return reservation
 
     def begin_try(self, name: str, running: int, now_s: float) -> None:
         """Notes that a request is sent."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from orchestai_env.episodes import Episodes
-from orchestai_env.execution.budget import Ledger
+from orchestai_env.execution.budget import BudgetError, Ledger
 from orchestai_env.execution.call_records import CallProgress
 from orchestai_env.execution.calls import Caller
 from orchestai_env.execution.checks import Check
@@ -25,11 +25,12 @@ from orchestai_env.execution.record import (
     PlannerOutputs,
     WorkflowGraph,
 )
+from orchestai_env.execution.side_calls import SideCalls
 from orchestai_env.execution.worker import CallRequest
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.live_clock import OpenCall
 from orchestai_env.planning.planner import Plan
-from orchestai_env.state import ATTEMPTS, CURRENT
+from orchestai_env.state import ATTEMPTS, CLOCK, CURRENT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +66,17 @@ class Execution:
         """
         self.execution_id, self.plan, self.episodes = execution_id, plan, episodes
         self._means = means
+        # The mask holds the budget by what is believed of costs, so that it can be seen and nothing
+        # hopeless is called. The ledger holds it by what a try may really cost at most, at the
+        # worker really called, fallbacks included. Neither can stand for the other.
         self._ledger = Ledger(episodes.rules.cost_budget_usd, parent=means.ledger)
-        self._live = LiveEpisode(episodes, self._call, clock=means.clock)
+        self._live = LiveEpisode(episodes, self._call, clock=means.clock, on_end=self._note_end)
         self._names = episodes.dataset.pool.names
         self.outputs: dict[int, str] = {}
         """Output text of every subtask that has succeeded."""
         self._drafts: list[dict[str, Any]] = []
         self._latest: dict[int, dict[str, Any]] = {}
+        self._stopped_ms = 0.0
         self._began = datetime.datetime.now(datetime.UTC)
 
     @property
@@ -91,18 +96,23 @@ class Execution:
     async def step(self, action: int, probabilities: Probabilities | None = None) -> None:
         """Calls the worker of an action; returns when the next decision is due, or at the end.
 
+        Where it raises, or is cancelled, calls that run are cancelled and charged.
+
         Args:
             action: 0..W-1.
             probabilities: float64 (W,); by which it was drawn, None where that is not known.
+        Raises:
+            BudgetError: the budget of all executions does not allow a call that is needed.
         """
         state = self.episodes.state
         subtask, mask = int(state.episode[0, CURRENT]), state.mask[0]
-        names = self.episodes.worker_names(0)
+        names, now_us = self.episodes.worker_names(0), self._live.now_us()
         draft: dict[str, Any] = {
             "subtask": subtask,
             "attempt": int(state.subtask[0, subtask, ATTEMPTS]),
             "probabilities": None,
-            "decided_ms": self._live.now_ms(),
+            "due_ms": int(state.episode[0, CLOCK]) / 1000.0,
+            "decided_ms": now_us / 1000.0,
         }
         if probabilities is not None:
             draft["probabilities"] = {
@@ -111,33 +121,60 @@ class Execution:
         draft["worker"] = names[next_allowed(mask, action)]
         self._drafts.append(draft)
         self._latest[subtask] = draft
-        await self._live.step(action)
+        await self._live.step(action, now_us)
 
     async def stop(self) -> None:
         """Cancels the calls that run; they are charged for what they had cost."""
+        if not self.has_ended:
+            self._stopped_ms = self.now_ms()
         await self._live.stop()
+
+    def _note_end(self, subtask: int, now_us: int) -> None:
+        self._latest[subtask]["noted_ms"] = now_us / 1000.0
 
     async def _call(self, opened: OpenCall) -> CallEnd:
         """Makes a call, and notes in its draft how it went, also where it is cut off."""
         draft, progress = self._latest[opened.subtask], CallProgress()
-        request = self._request(opened)
-        success, quality, text = False, 0.0, None
+        judging = SideCalls(self._means.ledger)
+        success, quality, error = False, 0.0, None
         try:
-            outcome = await self._means.caller.call(
-                draft["worker"], request, ledger=self._ledger, progress=progress
-            )
-            draft["fault"] = outcome.fault
-            if outcome.answer is not None:
-                text = outcome.answer.text
-                verdict = await self._means.check(request, text)
-                success, quality = verdict.success, verdict.quality
+            success, quality = await self._judged_call(opened, draft, progress, judging)
             draft |= {"success": success, "quality": quality, "end_ms": self._live.now_ms()}
         except asyncio.CancelledError:  # the episode is over; what the call had cost still counts
             pass
-        draft["progress"] = progress
-        if success and text is not None:
+        except Exception as stopped:  # a check of the user may raise any
+            error = stopped
+        draft |= {"progress": progress, "check_cost": judging.cost_usd}
+        return CallEnd(success=success, quality=quality, cost_usd=progress.cost_usd, error=error)
+
+    async def _judged_call(
+        self, opened: OpenCall, draft: dict[str, Any], progress: CallProgress, judging: SideCalls
+    ) -> tuple[bool, float]:
+        """Returns whether a call succeeded, and its quality.
+
+        Raises:
+            BudgetError: the budget of all executions did not allow it, or its judge.
+        """
+        request = self._request(opened)
+        outcome = await self._means.caller.call(
+            draft["worker"], request, ledger=self._ledger, progress=progress
+        )
+        draft["fault"] = outcome.fault
+        if outcome.answer is None:
+            if outcome.refused_by not in (None, self._ledger):
+                raise self._out_of_money(outcome.message)
+            return False, 0.0
+        text = outcome.answer.text
+        with judging.paying():
+            verdict = await self._means.check(request, text)
+        if not verdict.success and judging.was_refused:
+            raise self._out_of_money(verdict.reason)
+        if verdict.success:
             self.outputs[opened.subtask] = text
-        return CallEnd(success=success, quality=quality, cost_usd=progress.cost_usd)
+        return verdict.success, verdict.quality
+
+    def _out_of_money(self, reason: str) -> BudgetError:
+        return BudgetError(f"{self.execution_id}: the budget of all executions is spent: {reason}")
 
     def _request(self, opened: OpenCall) -> CallRequest:
         workflow, i = self.plan.workflow, opened.subtask
@@ -160,15 +197,16 @@ class Execution:
             success=found.success,
             outputs=dict(sorted(self.outputs.items())),
             total_cost=found.total_cost,
-            total_latency_ms=found.total_latency_ms,
+            total_latency_ms=max(found.total_latency_ms, self._stopped_ms),
             subtasks=tuple(result._replace(name=subtask.name) for result, subtask in named),
         )
 
-    def record(self, agent: str) -> ExecutionRecord:
-        """Returns what is logged of the execution, once it has ended.
+    def record(self, agent: str, *, planning_cost: float) -> ExecutionRecord:
+        """Returns what is logged of the execution once it has ended, or was stopped.
 
         Args:
             agent: name of what chose the workers.
+            planning_cost: [USD], >= 0.
         """
         workflow, result = self.plan.workflow, self.result()
         size = len(workflow.subtasks)
@@ -177,13 +215,17 @@ class Execution:
         rows = tuple(tuple(int((i, j) in links) for j in range(size)) for i in range(size))
         return ExecutionRecord(
             execution_id=self.execution_id,
+            interrupted=not self.has_ended,
             timestamp=self._began,
             instruction=workflow.instruction,
             success=result.success,
             cost=result.total_cost,
+            planning_cost=planning_cost,
             latency_ms=result.total_latency_ms,
             planner=self.plan.planner,
             agent=agent,
+            rules=self.episodes.rules,
+            concurrency={w.name: w.concurrency for w in self.episodes.dataset.pool.workers},
             planner_outputs=PlannerOutputs(
                 model_selections=tuple(first.get(i) for i in range(size)),
                 task_types=tuple(subtask.type for subtask in workflow.subtasks),
@@ -195,10 +237,11 @@ class Execution:
 
     def _decision(self, draft: dict[str, Any]) -> Decision:
         """Completes a draft; what has not happened is None or 0."""
-        progress = draft.pop("progress", None) or CallProgress()
+        given = {"fault": None, "success": None, "quality": None, "end_ms": None, **draft}
+        progress = given.pop("progress", None) or CallProgress()
         started_s, usage = progress.started_s, progress.usage
         return Decision(
-            **{"fault": None, "success": None, "quality": None, "end_ms": None, **draft},
+            **given,
             called=progress.called or None,
             start_ms=None if started_s is None else self._live.ms_at(started_s),
             running=progress.running,

@@ -21,9 +21,15 @@ from orchestai_env.errors import ConfigError, DataError, shown
 from orchestai_env.execution.log_files import log_name, newest_index
 from orchestai_env.execution.log_reading import reason_of
 from orchestai_env.execution.log_schema import write_schema
-from orchestai_env.execution.log_writing import ExecutionLogError, LogFile, sync_folder
+from orchestai_env.execution.log_writing import (
+    ExecutionLogError,
+    LogFile,
+    sync_folder,
+    system_locks,
+)
 from orchestai_env.execution.logged_result import logged_result
 from orchestai_env.execution.record import (
+    SCHEMA_VERSION,
     Decision,
     ExecutionRecord,
     LoggedResult,
@@ -57,6 +63,10 @@ class ExecutionDetails(TypedDict, total=False):
     """Name; "unknown" where it is not given."""
     agent: str
     """Likewise."""
+    interrupted: bool
+    """Whether it was cut short from outside; not where it is not given."""
+    planning_cost: float
+    """[USD]; 0 where it is not given."""
     decisions: Sequence[Decision | dict[str, Any]]
     """In their order; none where they are not given."""
 
@@ -93,7 +103,9 @@ class ExecutionLogger:
         Raises:
             ConfigError: an argument is out of range.
             ExecutionLogError: there is a file in place of the folder, or it cannot be written to.
+            OrchestAIError: the system has no file locks; see `log_writing.system_locks`.
         """
+        system_locks()  # said before anybody pays for an execution
         self._interval_s = _interval_s(fsync)
         self._is_synced_at_close = fsync != "never"
         self._max_bytes = 1e6 * _checked_size(max_file_mb)
@@ -266,7 +278,8 @@ def _forget_files() -> None:
         logger._forget_file()
 
 
-os.register_at_fork(after_in_child=_forget_files)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_files)
 
 
 def _interval_s(fsync: Fsync | float) -> float:
@@ -289,11 +302,12 @@ def _checked_size(max_file_mb: float) -> float:
 
 
 def _line(record: ExecutionRecord) -> bytes:
-    """Returns a record as its line, its time as that of UTC.
+    """Returns a record as its line, in the present version, its time as that of UTC.
 
     JSON cuts the seconds of other offsets. Half characters, which UTF-8 cannot hold, become U+FFFD.
     """
-    record = record.model_copy(update={"timestamp": record.timestamp.astimezone(datetime.UTC)})
+    began = record.timestamp.astimezone(datetime.UTC)
+    record = record.model_copy(update={"timestamp": began, "schema_version": SCHEMA_VERSION})
     try:
         return record.model_dump_json().encode() + b"\n"
     except pydantic_core.PydanticSerializationError:

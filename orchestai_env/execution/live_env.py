@@ -47,7 +47,8 @@ class LiveOrchestAIEnv(OrchestAIEnv):
             workers: YAML file of workers, see worker_settings.py, or what was read from one.
             workflows: to play, or a JSONL file of them.
             checks: settings of success checks, or their YAML file; see `load_checks`.
-            budget_usd: most that all episodes may cost [USD]; None = no limit.
+            budget_usd: most that all episodes may cost [USD], judging included; None = no limit. A
+                step that needs more raises BudgetError.
             dataset: data set or its folder, whose statistics the observation shows of the workers;
                 None = what their prices and speeds let assume.
             split: of the folder.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self, get_args
 
 import pydantic
 
 from orchestai_env.errors import DataError, MissingFileError, shown
 from orchestai_env.execution.log_files import log_lines
-from orchestai_env.execution.record import SCHEMA_VERSION, ExecutionRecord
+from orchestai_env.execution.record import SCHEMA_VERSION, ExecutionRecord, ReadableVersion
 
 MAX_REJECTED = 1000
 """Rejected lines that a reader lists; it counts all of them. Chosen, so that memory is bounded."""
@@ -79,16 +79,18 @@ def read_log(place: str | Path, *, skip_bad: bool = False) -> LogReader:
 class _LoggedId(pydantic.BaseModel):
     """What a line must have to be counted as logged; the rest is only checked to be JSON."""
 
-    schema_version: Literal[1] = 1
+    schema_version: ReadableVersion = SCHEMA_VERSION
     execution_id: str
+    interrupted: bool = False
 
 
 def logged_ids(folder: str | Path) -> set[str]:
     """Returns the ids of all executions of a log, so that a collection goes on where it stopped.
 
-    Torn lines, and those of another schema version, are left out, as `read_log` leaves them out.
-    Values are not checked: a line whose JSON is whole counts, though another program wrote a wrong
-    value into it, which `read_log` would reject.
+    Left out are interrupted executions, which are to be done again, and torn lines and those of
+    another schema version, which `read_log` leaves out. Values are not checked: a line whose JSON
+    is whole counts, though another program wrote a wrong value into it, which `read_log` would
+    reject.
 
     Args:
         folder: of the log; one that is not there has no executions.
@@ -97,7 +99,9 @@ def logged_ids(folder: str | Path) -> set[str]:
     with contextlib.suppress(MissingFileError):  # there is no file yet
         for _, _, line in log_lines(folder):
             with contextlib.suppress(pydantic.ValidationError):
-                found.add(_LoggedId.model_validate_json(line).execution_id)
+                logged = _LoggedId.model_validate_json(line)
+                if not logged.interrupted:
+                    found.add(logged.execution_id)
     return found
 
 
@@ -106,9 +110,10 @@ def reason_of(error: pydantic.ValidationError) -> str:
     problems = error.errors(include_url=False)
     for problem in problems:
         if problem["loc"] == ("schema_version",):
+            readable = " and ".join(map(str, get_args(ReadableVersion)))
             return (
                 f"it has schema_version {shown(problem['input'])}, where this release reads "
-                f"{SCHEMA_VERSION}; read it with the release that wrote it"
+                f"{readable}; read it with the release that wrote it"
             )
     first, more = problems[0], f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     reason = first["msg"].removeprefix("Value error, ")

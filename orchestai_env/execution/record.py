@@ -1,4 +1,9 @@
-"""ExecutionRecord: one line of the execution log. A change of a field raises SCHEMA_VERSION."""
+"""ExecutionRecord: one line of the execution log. A change of a field raises SCHEMA_VERSION.
+
+Version 2 added `interrupted`, `planning_cost`, `check_cost`, and what it takes to play an execution
+again: `rules`, `concurrency`, `due_ms` and `noted_ms`. Lines of version 1, which lack them, are
+read as if they held their defaults.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,12 @@ from typing import Annotated, Final, Literal
 
 import pydantic
 
-SCHEMA_VERSION: Final = 1
+from orchestai_env.rules import EpisodeRules
+
+SCHEMA_VERSION: Final = 2
+
+ReadableVersion = Literal[1, 2]
+"""Versions that this release reads."""
 
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -83,10 +93,16 @@ class Decision(Record):
     probabilities: dict[str, Share] | None
     """Of each allowed worker, exploration included, when the choice was drawn: its propensities.
     None where the agent cannot tell."""
+    due_ms: NonNegative | None = None
+    """When it fell due, on the transition's clock, as the agent saw it; since the workflow began,
+    as all times. None in version 1."""
     decided_ms: NonNegative
-    """Since the workflow began, as the next two."""
+    """When the transition was told of it."""
     start_ms: NonNegative | None
     end_ms: NonNegative | None
+    noted_ms: NonNegative | None = None
+    """When the transition was told that the call had ended; None where it was not, because the
+    workflow was over, and in version 1."""
     running: Count
     """Calls that the called worker ran already when this one started."""
     success: bool | None
@@ -95,6 +111,8 @@ class Decision(Record):
     """Score of the check; None likewise."""
     cost: NonNegative
     """Of all its tries [USD]."""
+    check_cost: NonNegative = 0.0
+    """Of judging its output [USD], where a worker does; not part of `cost`."""
     input_tokens: Count
     output_tokens: Count
     cached_tokens: Count
@@ -110,20 +128,29 @@ class Decision(Record):
 class ExecutionRecord(Record):
     """One execution."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: ReadableVersion = SCHEMA_VERSION
     execution_id: str
-    """Unique; an execution is logged once."""
+    """Unique, but for interrupted executions: one that was done again has the same."""
+    interrupted: bool = False
+    """Whether it was cut short from outside: the budget of a whole run was spent, or the process
+    was told to stop. What it cost counts; it is neither a success nor a failure."""
     timestamp: pydantic.AwareDatetime
     """When it began, UTC."""
     instruction: str
     success: bool
     cost: NonNegative
-    """[USD]."""
+    """Of all decisions' calls [USD]."""
+    planning_cost: NonNegative = 0.0
+    """Of planning [USD], where a worker does; not part of `cost`, and nor is any `check_cost`."""
     latency_ms: NonNegative
     planner: str
     """Name of the planner that made the workflow."""
     agent: str
     """Name of what chose the workers."""
+    rules: EpisodeRules | None = None
+    """Under which it was executed; None in version 1."""
+    concurrency: dict[str, Annotated[int, pydantic.Field(ge=1)]] | None = None
+    """Calls that each worker takes at once, in the order of actions; None in version 1."""
     planner_outputs: PlannerOutputs
     execution_result: LoggedResult
     decisions: tuple[Decision, ...]
@@ -140,4 +167,6 @@ class ExecutionRecord(Record):
             raise ValueError(f"decisions: expected subtasks 0..{size - 1}")
         if any(graph[i][j] for i in range(size) for j in range(i + 1)):
             raise ValueError("adjacency: expected links from lower to higher subtasks only")
+        if self.interrupted and (self.success or self.execution_result.success):
+            raise ValueError("interrupted: expected no success of an execution that was cut short")
         return self

@@ -1,4 +1,8 @@
-"""Redaction: keeps texts out of the execution log; they are dropped, hashed or masked."""
+"""Redaction: keeps texts out of the execution log; they are dropped, hashed or masked.
+
+Workers decide what they write, so what reads it is limited: a text on which a mask, or taking out
+what it quotes, would take too long is taken out as a whole.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from typing import Literal, Self
 import pydantic
 
 from orchestai_env.errors import ConfigError
+from orchestai_env.execution.checks import SEARCH_LIMIT_S, compiled_pattern
 from orchestai_env.execution.keys import read_keys
 from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.settings import StrictSettings
+from orchestai_env.settings import StrictSettings, load_yaml
 
 Treatment = Literal["keep", "drop", "hash"]
 
@@ -22,6 +27,10 @@ MIN_KEY = 16
 """Characters of a key for hashes; whoever guesses it can test texts against the log. Chosen."""
 _HASH_BYTES = 16
 _NOTHING = "(?!)"
+_MOST_PASSES = 20  # over a text, until no dropped quote is left in it; chosen, one is usual
+
+TAKEN_OUT = "[taken out]"
+"""Stands in place of a text that could not be masked in time."""
 
 
 class Mask(StrictSettings):
@@ -57,9 +66,19 @@ class RedactionSettings(StrictSettings):
     outputs: Treatment = "keep"
     """Likewise, of outputs; drop leaves none."""
     masks: tuple[Mask, ...] = pydantic.Field(default=(), strict=False)
-    """Applied one after the other to every text that is kept."""
+    """Applied one after the other to every text that is kept; see `TAKEN_OUT`."""
     key_env: str = "ORCHESTAI_REDACTION_KEY"
     """Environment variable that holds the key for hashes."""
+
+
+def load_redaction(path: str | Path) -> Redaction:
+    """Reads from YAML what the execution log is to hold; keys may be in a file .env beside it.
+
+    Raises:
+        MissingFileError: there is no such file.
+        ConfigError: it is malformed, or a key for hashes is missing.
+    """
+    return Redaction(load_yaml(path, RedactionSettings), env_file=Path(path).parent / ".env")
 
 
 class Redaction:
@@ -73,9 +92,10 @@ class Redaction:
             env_file: .env file, read for the key where the environment has none.
         Raises:
             ConfigError: the key is not set, or shorter than 16 characters.
+            MissingPackageError: there are masks, and the package regex is not installed.
         """
         self._settings = settings
-        self._masks = [(re.compile(mask.pattern), mask.replacement) for mask in settings.masks]
+        self._masks = [(compiled_pattern(m.pattern), m.replacement) for m in settings.masks]
         self._key = b""
         if "hash" in (settings.instruction, settings.subtasks, settings.outputs):
             self._key = _read_key(settings.key_env, env_file)
@@ -107,8 +127,11 @@ class Redaction:
         return record.model_copy(update={"instruction": instruction, "execution_result": changed})
 
     def _masked(self, text: str) -> str:
-        for pattern, replacement in self._masks:
-            text = pattern.sub(replacement, text)
+        try:
+            for pattern, replacement in self._masks:
+                text = pattern.sub(replacement, text, timeout=SEARCH_LIMIT_S)
+        except TimeoutError:
+            return TAKEN_OUT
         return text
 
     def _hashed(self, text: str) -> str:
@@ -134,8 +157,12 @@ def _without(hidden: Mapping[str, str], text: str) -> str:
     """Returns a text in which hidden texts are replaced, longer ones before those within them."""
     quotes = sorted(filter(None, hidden), key=len, reverse=True)
     dropped = _any_of([quote for quote in quotes if not hidden[quote]])
-    while dropped.search(text):  # what stood around a quote may make another
-        text = dropped.sub("", text)
+    for _ in range(_MOST_PASSES):  # what stood around a quote may make another
+        text, count = dropped.subn("", text)
+        if not count:
+            break
+    else:
+        return TAKEN_OUT
     hashed = _any_of([quote for quote in quotes if hidden[quote]])
     return hashed.sub(lambda match: hidden[match[0]], text)
 

@@ -17,7 +17,8 @@ class WorkerPlanner:
         """Takes the worker; made in the event loop that calls it."""
         self._loop, self._worker = asyncio.get_running_loop(), worker
         self._planner = LanguageModelPlanner(self._complete, task_types=task_types)
-        self.name, self.task_types = worker.name, tuple(task_types)
+        self.name = self._planner.name = worker.name
+        self.task_types = tuple(task_types)
 
     def plan(self, instructions: Sequence[str]) -> list[Plan]:
         """Returns one plan per instruction.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -42,6 +43,18 @@ def result(*, outputs: dict[int, str] | None = None) -> dict[str, Any]:
         "total_latency_ms": 5.0,
         "subtasks": [done, open_],
     }
+
+
+def line_of_version_1() -> bytes:
+    """Returns an execution of one decision as the first version of the log held it."""
+    line = json.loads(record().model_dump_json()) | {"schema_version": 1}
+    call = {"subtask": 0, "attempt": 0, "worker": "ace", "called": "ace", "probabilities": None}
+    call |= {"decided_ms": 0.0, "start_ms": 0.0, "end_ms": 5.0, "running": 0, "success": True}
+    call |= {"quality": 1.0, "cost": 0.25, "input_tokens": 3, "output_tokens": 2, "tries": 1}
+    call |= {"cached_tokens": 0, "reasoning_tokens": 0, "is_estimated": False, "fault": None}
+    line["decisions"] = [call]
+    del line["interrupted"], line["planning_cost"]
+    return json.dumps(line).encode() + b"\n"
 
 
 def record(
@@ -102,6 +115,7 @@ def decisions(size: int) -> st.SearchStrategy[Decision]:
         success=st.none() | st.booleans(),
         quality=st.none() | SHARES,
         cost=AMOUNTS,
+        check_cost=AMOUNTS,
         input_tokens=COUNTS,
         output_tokens=COUNTS,
         cached_tokens=COUNTS,
@@ -120,7 +134,7 @@ def records(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> Execution
         draw: of hypothesis.
         texts: of the instruction, the names of subtasks and the outputs.
     """
-    size = draw(st.integers(1, 3))
+    size, interrupted = draw(st.integers(1, 3)), draw(st.booleans())
     subtasks = [draw(SUBTASKS).model_copy(update={"name": draw(texts)}) for _ in range(size)]
     bit = st.sampled_from([0, 1])
     rows = tuple(tuple(draw(bit) if i < j else 0 for j in range(size)) for i in range(size))
@@ -128,8 +142,10 @@ def records(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> Execution
         execution_id=draw(st.uuids()).hex,
         timestamp=draw(TIMESTAMPS),
         instruction=draw(texts),
-        success=draw(st.booleans()),
+        interrupted=interrupted,
+        success=draw(st.booleans()) and not interrupted,
         cost=draw(AMOUNTS),
+        planning_cost=draw(AMOUNTS),
         latency_ms=draw(AMOUNTS),
         planner=draw(TEXTS),
         agent=draw(TEXTS),
@@ -139,7 +155,7 @@ def records(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> Execution
             workflow_graph=WorkflowGraph.model_validate({"adjacency": rows}),
         ),
         execution_result=LoggedResult(
-            success=draw(st.booleans()),
+            success=draw(st.booleans()) and not interrupted,
             outputs=draw(st.dictionaries(st.integers(0, size - 1), texts)),
             total_cost=draw(AMOUNTS),
             total_latency_ms=draw(AMOUNTS),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 
@@ -58,6 +59,41 @@ def test_child_ledger_needs_its_parents_leave_and_charges_it():
     one.settle(reservation, 0.1)
     assert (one.spent_usd, other.spent_usd, whole.spent_usd) == (0.1, 0.0, 0.1)
     assert whole.reserved_usd == 0.0
+
+
+def test_refusing_tells_what_is_spent_from_what_is_only_held():
+    whole = Ledger(1.0)
+    part = Ledger(0.8, parent=whole)
+    reservation = part.reserve("mini", 0.7)
+    assert reservation is not None
+    assert part.reserve("mini", 0.5) is None
+    assert part.refusing(0.5) is None  # 0.7 may come back
+    assert part.refusing(0.9) is part
+    part.settle(reservation, 0.6)
+    assert part.refusing(0.3) is part
+    assert part.refusing(0.2) is None
+    whole.charge("other", 0.3)
+    assert part.refusing(0.2) is whole
+    assert Ledger().refusing(1e6) is None
+
+
+def test_settled_wakes_all_that_wait_and_survives_those_that_are_gone():
+    whole = Ledger(1.0)
+
+    async def main() -> int:
+        part, other = Ledger(parent=whole), Ledger(parent=whole)
+        reservation = part.reserve("mini", 1.0)
+        assert reservation is not None
+        waiting = [asyncio.ensure_future(other.settled()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        await asyncio.sleep(0)
+        part.settle(reservation, 0.25)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return sum(task.done() and not task.cancelled() for task in waiting)
+
+    assert asyncio.run(main()) == 2
 
 
 def test_settling_twice_is_an_error_and_charges_once():

@@ -21,7 +21,14 @@ from orchestai_env.execution.log_schema import SCHEMA_FILE, schema_text
 from orchestai_env.execution.log_writing import ExecutionLogError
 from orchestai_env.execution.logged_result import execution_result
 from orchestai_env.execution.record import ExecutionRecord, LoggedResult, PlannerOutputs
-from tests.orchestai_env.execution.log_records import BEGAN, plan, record, records, result
+from tests.orchestai_env.execution.log_records import (
+    BEGAN,
+    line_of_version_1,
+    plan,
+    record,
+    records,
+    result,
+)
 
 
 class Clock:
@@ -110,7 +117,7 @@ def test_every_record_comes_back_as_it_went_in(one: ExecutionRecord) -> None:
             assert logger.append(one) == one.execution_id
         utc = one.timestamp.astimezone(datetime.UTC)
         assert list(read_log(folder)) == [one.model_copy(update={"timestamp": utc})]
-        assert logged_ids(folder) == {one.execution_id}
+        assert logged_ids(folder) == (set() if one.interrupted else {one.execution_id})
 
 
 def test_half_characters_do_not_lose_a_record(tmp_path: Path) -> None:
@@ -185,6 +192,19 @@ def test_the_schema_lies_beside_the_log(tmp_path: Path) -> None:
     logger.append(record())
     logger.close()
     assert (tmp_path / "new" / "folder" / SCHEMA_FILE).read_text() == schema_text()
+
+
+def test_a_log_of_version_1_is_gone_on_with(tmp_path: Path) -> None:
+    old = tmp_path / "executions-2026-11-23.jsonl"
+    old.write_bytes(line_of_version_1())
+    (tmp_path / SCHEMA_FILE).write_text('{"of": "version 1"}', encoding="utf-8")
+    (read,) = read_log(tmp_path)
+    with ExecutionLogger(tmp_path, clock=lambda: BEGAN) as logger:
+        logger.append(record("two"))
+        logger.append(read.model_copy(update={"execution_id": "three"}))
+    assert old.read_bytes().startswith(line_of_version_1())
+    assert [one.schema_version for one in read_log(tmp_path)] == [1, 2, 2]
+    assert (tmp_path / SCHEMA_FILE).read_text() == schema_text()
 
 
 def test_a_closed_logger_opens_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.errors import ConfigError
+from orchestai_env.execution.budget import BudgetError
 from orchestai_env.execution.worker import Answer, CallRequest, Usage
 from orchestai_env.execution.worker_settings import LivePool
 from orchestai_env.reward import RewardWeights, compute_reward
@@ -140,10 +141,13 @@ def test_budget_of_all_episodes_holds(env: gym.Env[Any, Any]) -> None:
         budget_usd=0.001,
         disable_env_checker=True,
     )
-    _, info = play(tight, [0, 0, 0], 1)
+    live: Any = tight.unwrapped
+    tight.reset(seed=0, options={"workflow": 1})
+    with pytest.raises(BudgetError, match="budget of all executions is spent: good: the budget"):
+        tight.step(0)
 
-    assert not info["is_success"]
-    assert info["episode_result"].total_cost == 0.0
+    assert live.means.ledger.spent_usd == 0.0
+    tight.reset(seed=0, options={"workflow": 0})
     tight.close()
 
 

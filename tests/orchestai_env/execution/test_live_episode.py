@@ -125,7 +125,7 @@ def test_simulated_workers_give_the_episode_of_the_simulated_environment(
         met = []
         for action, *_ in steps:
             assert not live.has_ended
-            await live.step(action)
+            await live.step(action, live.now_us())
             out = live.episodes.out
             obs = {key: getattr(out, key)[0].copy() for key in steps[0][1]}
             met.append((obs, float(live.episodes.reward[0])))

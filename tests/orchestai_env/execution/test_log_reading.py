@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestai_env.errors import DataError, MissingFileError
 from orchestai_env.execution.log_reading import MAX_REJECTED, Rejected, logged_ids, read_log
-from tests.orchestai_env.execution.log_records import record
+from tests.orchestai_env.execution.log_records import line_of_version_1, record
 
 LINE = record().model_dump_json().encode() + b"\n"
 
@@ -53,8 +53,12 @@ def test_files_are_read_in_order_of_time_and_others_left_alone(tmp_path: Path) -
         (changed(planner=None, agent=1), "got None (and 1 more)"),
         (changed(decisions=[{}]), "decisions.0.subtask: Field required (and 18 more)"),
         (
-            changed(schema_version=2, extra=1),
-            "it has schema_version 2, where this release reads 1; read it with the release that",
+            changed(interrupted=True, success=True),
+            "interrupted: expected no success of an execution that was cut short",
+        ),
+        (
+            changed(schema_version=3, extra=1),
+            "it has schema_version 3, where this release reads 1 and 2; read it with the",
         ),
     ],
 )
@@ -125,7 +129,23 @@ def test_logged_ids_agree_with_read_log_on_damaged_lines(
         assert logged_ids(folder) == found
 
 
-@pytest.mark.parametrize("line", [LINE, LINE[:-1], LINE[:-2], changed(schema_version=2), b"[]\n"])
+def test_lines_of_version_1_are_read_beside_those_of_version_2(tmp_path: Path) -> None:
+    old = line_of_version_1()
+    log(tmp_path, old, changed(execution_id="new"))
+    first, second = read_log(tmp_path)
+    assert (first.schema_version, second.schema_version) == (1, 2)
+    assert not first.interrupted
+    assert (first.planning_cost, first.decisions[0].check_cost) == (0.0, 0.0)
+    assert logged_ids(tmp_path) == {"one", "new"}
+
+
+def test_an_interrupted_execution_is_read_and_is_not_done(tmp_path: Path) -> None:
+    log(tmp_path, changed(interrupted=True), changed(execution_id="two", interrupted=True), LINE)
+    assert [one.interrupted for one in read_log(tmp_path)] == [True, True, False]
+    assert logged_ids(tmp_path) == {"one"}
+
+
+@pytest.mark.parametrize("line", [LINE, LINE[:-1], LINE[:-2], changed(schema_version=3), b"[]\n"])
 def test_logged_ids_agree_with_read_log(tmp_path: Path, line: bytes) -> None:
     log(tmp_path, changed(execution_id="before"), line)
     found = {one.execution_id for one in read_log(tmp_path, skip_bad=True)}

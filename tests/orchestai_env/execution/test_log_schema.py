@@ -12,7 +12,7 @@ from hypothesis import given
 from orchestai_env.execution import log_schema
 from orchestai_env.execution.log_schema import SCHEMA_FILE, schema_text, write_schema
 from orchestai_env.execution.record import SCHEMA_VERSION, ExecutionRecord
-from tests.orchestai_env.execution.log_records import record, records
+from tests.orchestai_env.execution.log_records import line_of_version_1, record, records
 
 SCHEMA = json.loads(schema_text())
 
@@ -24,7 +24,8 @@ def test_the_schema_file_of_the_package_is_up_to_date() -> None:
 
 
 def test_the_schema_is_of_the_version_of_the_records() -> None:
-    assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+    versions = SCHEMA["properties"]["schema_version"]
+    assert (versions["default"], versions["enum"]) == (SCHEMA_VERSION, [1, SCHEMA_VERSION])
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -33,7 +34,14 @@ def test_every_line_obeys_the_schema(one: ExecutionRecord) -> None:
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(one.model_dump_json()))
 
 
-@pytest.mark.parametrize("key", sorted(ExecutionRecord.model_fields.keys() - {"schema_version"}))
+def test_a_line_of_version_1_obeys_it_too() -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(line_of_version_1()))
+
+
+@pytest.mark.parametrize(
+    "key",
+    sorted(name for name, field in ExecutionRecord.model_fields.items() if field.is_required()),
+)
 def test_a_line_without_one_of_its_keys_does_not(key: str) -> None:
     line = json.loads(record().model_dump_json())
     del line[key]

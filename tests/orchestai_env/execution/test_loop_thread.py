@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 
 import pytest
@@ -36,6 +38,24 @@ def test_errors_reach_the_caller() -> None:
 
     with pytest.raises(ValueError, match="no"):
         thread.run(fail())
+    thread.close()
+
+
+def test_ctrl_c_reaches_the_caller_once_its_coroutine_has_ended() -> None:
+    thread, ended = LoopThread(), []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(0.1)  # until the caller waits
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(1e6)
+        finally:
+            await asyncio.sleep(0.05)
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        thread.run(work())
+    assert ended == [True]
     thread.close()
 
 

@@ -3,121 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from orchestai_env.dataset import Dataset
-from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.errors import PlanningError
 from orchestai_env.execution.budget import Ledger
 from orchestai_env.execution.check_settings import Checks
-from orchestai_env.execution.chooser import Chooser, RandomChooser
+from orchestai_env.execution.chooser import RandomChooser
 from orchestai_env.execution.execution import Means
 from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
 from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution_result import ExecutionResult
-from orchestai_env.outcomes.live import live_dataset
-from orchestai_env.planning.planner import Plan
 from orchestai_env.rules import EpisodeRules
-from orchestai_env.workflow import Subtask, Workflow
 from tests.orchestai_env.execution import virtual_time
+from tests.orchestai_env.execution.orchestrating import (
+    NAMES,
+    FixedPlanner,
+    bench,
+    both,
+    execute,
+    known,
+)
 from tests.orchestai_env.execution.scripted_worker import ScriptedWorker, caller_of
-
-DIAMOND = ((0, 1), (0, 2), (1, 3), (2, 3))
-
-
-class FixedPlanner:
-    """Gives every instruction the same shape."""
-
-    name = "fixed"
-
-    def __init__(self, size: int = 4, links: tuple[tuple[int, int], ...] = DIAMOND) -> None:
-        self._size, self._links = size, links
-        self.task_types = ("planning",)
-
-    def plan(self, instructions: Sequence[str]) -> list[Plan]:
-        if any(not text for text in instructions):
-            raise PlanningError("nothing to plan")
-        subtasks = tuple(Subtask(name=f"step {i}", type="planning") for i in range(self._size))
-        return [
-            Plan(
-                workflow=Workflow(id="w", instruction=text, subtasks=subtasks, links=self._links),
-                planner=self.name,
-                confidence=1.0,
-            )
-            for text in instructions
-        ]
-
-
-class MemoryLog:
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        self.records: list[ExecutionRecord] = []
-
-    def append(self, record: ExecutionRecord) -> str:
-        self.records.append(record)
-        return record.execution_id
-
-
-def known(num_workers: int = 2) -> Dataset:
-    """Returns a live data set of the first workers of the built-in pool."""
-    data = builtin_dataset("validation", num_workflows=2)
-    data = data.with_workers(data.pool.names[:num_workers])
-    return live_dataset(data, np.ones((len(data.task_types), num_workers), np.bool_))
-
-
-NAMES = known().pool.names
-
-
-@dataclasses.dataclass
-class Run:
-    """What an execution left."""
-
-    record: ExecutionRecord
-    result: ExecutionResult
-    ledger: Ledger
-    log: MemoryLog
-
-
-def execute(
-    workers: Callable[[], Sequence[ScriptedWorker]],
-    *,
-    chooser: Chooser | None = None,
-    planner: FixedPlanner | None = None,
-    settings: OrchestratorSettings | None = None,
-    instruction: str = "do it all",
-) -> Run:
-    """Executes one instruction in virtual time."""
-
-    async def main() -> Run:
-        ledger, log, clock = Ledger(), MemoryLog(), asyncio.get_running_loop().time
-        orchestrator = Orchestrator(
-            known(),
-            planner=planner or FixedPlanner(),
-            chooser=chooser or RandomChooser(),
-            means=Means(
-                caller=caller_of(*workers(), ledger=ledger),
-                check=Checks(),
-                ledger=ledger,
-                clock=clock,
-            ),
-            log=log,
-            settings=settings,
-        )
-        record, result = await orchestrator.execute_async(instruction)
-        return Run(record, result, ledger, log)
-
-    return virtual_time.run(main())
-
-
-def both(**seconds: float) -> list[ScriptedWorker]:
-    """Returns a worker for each name that always answers."""
-    return [ScriptedWorker(name, seconds=seconds.get("seconds", 1.0)) for name in NAMES]
 
 
 def test_diamond_runs_its_branches_side_by_side() -> None:
@@ -206,6 +114,28 @@ def test_workflow_that_takes_too_long_ends_at_its_deadline() -> None:
     assert all(d.success is None and d.start_ms is not None for d in cut_off)
 
 
+@pytest.mark.parametrize(
+    ("rules", "latency_ms"),
+    [
+        (None, 300_000.0),
+        (EpisodeRules(max_attempts=9), 300_000.0),
+        (EpisodeRules(deadline_ms=100_000.0), 100_000.0),
+        (EpisodeRules(deadline_ms=None), 6 * 59_000.0),
+    ],
+)
+def test_workflow_has_300_s_where_its_rules_do_not_mention_a_deadline(
+    rules: EpisodeRules | None, latency_ms: float
+) -> None:
+    run = execute(
+        lambda: both(seconds=59.0),
+        planner=lambda caller: FixedPlanner(6, tuple((i, i + 1) for i in range(5))),
+        settings=None if rules is None else OrchestratorSettings(rules=rules),
+    )
+
+    assert run.record.latency_ms == pytest.approx(latency_ms)
+    assert run.record.success == (latency_ms > 300_000.0)
+
+
 def test_propensities_are_those_that_choices_are_drawn_by() -> None:
     settings = OrchestratorSettings(exploration=0.4)
     run = execute(both, chooser=FirstThenSecond(), settings=settings)
@@ -217,21 +147,12 @@ def test_propensities_are_those_that_choices_are_drawn_by() -> None:
 def test_same_id_and_seed_draw_the_same_choices() -> None:
     def choices(seed: int) -> list[str]:
         async def main() -> list[str]:
-            ledger, clock = Ledger(), asyncio.get_running_loop().time
-            means = Means(
-                caller=caller_of(*both(), ledger=ledger),
-                check=Checks(),
-                ledger=ledger,
-                clock=clock,
-            )
-            orchestrator = Orchestrator(
-                known(),
-                planner=FixedPlanner(12, ()),
-                chooser=RandomChooser(),
-                means=means,
+            made = bench(
+                both(),
+                planner=lambda caller: FixedPlanner(12, ()),
                 settings=OrchestratorSettings(seed=seed),
             )
-            record, _ = await orchestrator.execute_async("go", execution_id="one")
+            record, _ = await made.orchestrator.execute_async("go", execution_id="one")
             return [decision.worker for decision in record.decisions]
 
         return virtual_time.run(main())

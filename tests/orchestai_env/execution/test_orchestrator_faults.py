@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from orchestai_env.errors import PlanningError
 from orchestai_env.execution.budget import sum_usd
 from orchestai_env.execution.chooser import RandomChooser
+from orchestai_env.execution.execution import Means
 from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.live_setup import live_means, live_workflows
-from orchestai_env.execution.log_reading import read_log
+from orchestai_env.execution.log_reading import logged_ids, read_log
 from orchestai_env.execution.orchestrator import Orchestrator
 from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.worker_planner import WorkerPlanner
 from orchestai_env.execution.worker_settings import LivePool
-from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.planning.annotated import AnnotatedPlanner
+from orchestai_env.planning.planner import Planner
 from orchestai_env.workflow import Subtask, Workflow
-from tests.orchestai_env.execution.openai_server import OpenAIServer
+from tests.orchestai_env.execution.openai_server import Kind, OpenAIServer, SeenRequest
 
-FAULTS = {
+FAULTS: Mapping[Kind, float] = {
     "rate_limit": 0.05,
     "server": 0.05,
     "timeout": 0.02,
@@ -31,6 +36,7 @@ FAULTS = {
     "dropped": 0.01,
     "trickle": 0.01,
 }
+NO_FAULTS: Mapping[Kind, float] = {}
 PER_MTOK = 100_000.0  # dear, so that a cent counts
 
 
@@ -38,24 +44,32 @@ PER_MTOK = 100_000.0  # dear, so that a cent counts
 class Outcome:
     """What many executions left."""
 
-    results: dict[str, ExecutionResult]
+    results: dict[str, ExecutionRecord]
+    """As they were returned, by id."""
+    unplanned: set[str]
+    """Executions that raised PlanningError."""
+    cancelled: set[str]
+    """Executions whose task was cancelled before it ended."""
     logged: list[ExecutionRecord]
     spent_usd: float
     requests: int
 
 
-def pool(base_url: str, concurrency: int) -> LivePool:
-    """Returns two workers at the server."""
+def pool(base_url: str) -> LivePool:
+    """Returns two workers at the server, and two more that only judge and plan."""
     common = {
         "model": "m",
         "base_url": base_url,
-        "timeout_s": 3.0,
-        "concurrency": concurrency,
+        "timeout_s": 1.5,
+        "concurrency": 32,
         "input_usd_per_mtok": PER_MTOK / 10,
         "output_usd_per_mtok": PER_MTOK,
-        "max_output_tokens": 8,
+        "max_output_tokens": 64,
     }
-    return LivePool.model_validate({"specs": ({"name": "a", **common}, {"name": "b", **common})})
+    specs: list[dict[str, object]] = [{"name": name, **common} for name in ("a", "b")]
+    specs[0]["fallback"] = "b"
+    specs += [{"name": n, "capabilities": [n], **common} for n in ("judge", "planner")]
+    return LivePool.model_validate({"specs": tuple(specs)})
 
 
 def workflows(count: int, rng: np.random.Generator) -> list[Workflow]:
@@ -71,72 +85,175 @@ def workflows(count: int, rng: np.random.Generator) -> list[Workflow]:
     return found
 
 
+def answer(request: SeenRequest) -> str:
+    """Answers as a judge that likes most, a planner that is seldom lost, or a worker."""
+    rng = np.random.default_rng(request.number)
+    if "Rate how well" in request.text:
+        return str(rng.choice(["0.9", "0.8", "0.1", "rather good"], p=[0.5, 0.3, 0.1, 0.1]))
+    if "Split an instruction" in request.text:
+        if rng.random() < 0.2:
+            return "no plan"
+        subtasks = [{"name": f"step {i}", "type": "work"} for i in range(int(rng.integers(1, 5)))]
+        return json.dumps({"subtasks": subtasks})
+    return "the answer"
+
+
+def orchestrator_of(
+    live: LivePool, means: Means, jobs: Sequence[Workflow], log: ExecutionLogger, by_workers: bool
+) -> Orchestrator:
+    """Returns one that looks plans up, or has a worker plan."""
+    known = live_workflows(live, jobs, max_subtasks=20)
+    planner: Planner = AnnotatedPlanner(jobs, known.task_types)
+    if by_workers:
+        planner = WorkerPlanner(means.caller.as_worker("planner"), known.task_types)
+    return Orchestrator(known, planner=planner, chooser=RandomChooser(), means=means, log=log)
+
+
 def execute_all(
     jobs: Sequence[Workflow],
     folder: Path,
     *,
-    faults: dict[str, float],
+    faults: Mapping[Kind, float] = FAULTS,
     budget_usd: float | None = None,
-    concurrency: int = 32,
-    num_parallel: int = 64,
+    by_workers: bool = False,
+    cancel_every: int | None = None,
 ) -> Outcome:
-    """Executes workflows side by side against a server with faults."""
+    """Executes workflows, 64 at once.
+
+    Args:
+        jobs: their instructions are executed.
+        folder: of the log.
+        faults: of the server.
+        budget_usd: of all.
+        by_workers: whether workers plan the workflows, and judge the outputs.
+        cancel_every: each execution of so many is cancelled at some moment.
+    """
+    checks = {"default": {"kind": "judge", "worker": "judge"}} if by_workers else None
+    results: dict[str, ExecutionRecord] = {}
+    unplanned, cancelled = set(), set()
+
+    async def execute(orchestrator: Orchestrator, number: int, job: Workflow) -> None:
+        running = asyncio.ensure_future(
+            orchestrator.execute_async(job.instruction, execution_id=job.id)
+        )
+        if cancel_every is not None and number % cancel_every == 0:
+            await asyncio.wait([running], timeout=0.002 * number)
+            running.cancel()
+        try:
+            results[job.id], _ = await running
+        except PlanningError:
+            unplanned.add(job.id)
+        except asyncio.CancelledError:
+            cancelled.add(job.id)
 
     async def main() -> Outcome:
-        async with OpenAIServer(faults=faults, seed=1, slow_s=4.0) as server:  # type: ignore[arg-type]
-            live = pool(server.base_url, concurrency)
-            means, workers = live_means(live, budget_usd=budget_usd)
+        async with OpenAIServer(faults=faults, seed=1, slow_s=2.0, answer=answer) as server:
+            live = pool(server.base_url)
+            means, workers = live_means(live, checks=checks, budget_usd=budget_usd)
             with ExecutionLogger(folder, fsync="never") as log:
-                known = live_workflows(live, jobs)
-                orchestrator = Orchestrator(
-                    known,
-                    planner=AnnotatedPlanner(jobs, known.task_types),
-                    chooser=RandomChooser(),
-                    means=means,
-                    log=log,
-                )
-                results, waiting = {}, iter(jobs)
+                orchestrator = orchestrator_of(live, means, jobs, log, by_workers)
+                waiting: Iterator[tuple[int, Workflow]] = iter(enumerate(jobs))
 
                 async def work() -> None:
-                    for job in waiting:
-                        record, result = await orchestrator.execute_async(
-                            job.instruction, execution_id=job.id
-                        )
-                        results[record.execution_id] = result
+                    for number, job in waiting:
+                        await execute(orchestrator, number, job)
 
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(num_parallel):
+                    for _ in range(64):
                         group.create_task(work())
             for worker in workers.values():
                 await worker.close()
+            assert means.ledger.reserved_usd == 0.0
             return Outcome(
-                results, list(read_log(folder)), means.ledger.spent_usd, len(server.requests)
+                results,
+                unplanned,
+                cancelled,
+                list(read_log(folder)),
+                means.ledger.spent_usd,
+                len(server.requests),
             )
 
     return asyncio.run(main())
 
 
-def test_every_workflow_ends_and_is_logged_once_and_every_cent_is_counted(tmp_path: Path) -> None:
+def logged_usd(out: Outcome) -> float:
+    """Returns the sum of all that the log says was paid, without error [USD]."""
+    calls = [call for record in out.logged for call in record.decisions]
+    beside = [call.check_cost for call in calls] + [one.planning_cost for one in out.logged]
+    return sum_usd([*(call.cost for call in calls), *beside])
+
+
+def assert_nothing_is_lost(jobs: Sequence[Workflow], out: Outcome) -> None:
+    """Checks what holds whatever happened."""
+    logged = {record.execution_id: record for record in out.logged}
+    assert len(logged) == len(out.logged)  # each at most once
+    assert logged.keys() <= {job.id for job in jobs}
+    ends = [out.results.keys(), out.unplanned, out.cancelled]
+    assert sorted(itertools.chain(*ends)) == sorted(job.id for job in jobs)
+    for name, record in out.results.items():
+        one = logged.get(name)
+        assert one == record or (one is None and record.interrupted and record.planning_cost == 0.0)
+    assert out.unplanned <= logged.keys()
+    for name in out.cancelled & logged.keys():
+        assert logged[name].interrupted or logged[name].decisions
+    assert out.spent_usd == logged_usd(out)
+    for record in out.logged:
+        assert record.cost == pytest.approx(sum(call.cost for call in record.decisions), abs=1e-9)
+        parts = (subtask.cost for subtask in record.execution_result.subtasks)
+        assert record.cost == pytest.approx(sum(parts), abs=1e-9)
+        assert not (record.interrupted and record.success)
+
+
+@pytest.mark.parametrize("by_workers", [False, True])
+def test_every_workflow_ends_and_is_logged_once_and_every_cent_is_counted(
+    tmp_path: Path, by_workers: bool
+) -> None:
     jobs = workflows(120, np.random.default_rng(0))
-    out = execute_all(jobs, tmp_path / "log", faults=FAULTS)
+    out = execute_all(jobs, tmp_path, by_workers=by_workers)
 
-    assert sorted(out.results) == sorted(job.id for job in jobs)
-    assert sorted(record.execution_id for record in out.logged) == sorted(out.results)
-    calls = [decision.cost for record in out.logged for decision in record.decisions]
-    assert out.spent_usd == pytest.approx(sum_usd(calls), abs=1e-9)
-    assert out.spent_usd == pytest.approx(sum(record.cost for record in out.logged), abs=1e-6)
-    tries = sum(decision.tries for record in out.logged for decision in record.decisions)
-    assert tries >= out.requests  # one may fail before it is sent
-    assert sum(result.success for result in out.results.values()) > 0.9 * len(jobs)
+    assert_nothing_is_lost(jobs, out)
+    assert not out.cancelled
+    assert len(out.logged) == len(jobs)
+    assert not any(record.interrupted for record in out.logged)
+    calls = [call for record in out.logged for call in record.decisions]
+    successes = sum(record.success for record in out.results.values())
+    assert successes > (0.6 if by_workers else 0.9) * len(jobs)
+    assert (sum(call.check_cost for call in calls) > 0.0) == by_workers
+    assert (sum(record.planning_cost for record in out.logged) > 0.0) == by_workers
+    if not by_workers:
+        assert sum(call.tries for call in calls) >= out.requests  # one may fail before it is sent
 
 
-def test_budget_is_exceeded_by_no_more_than_what_was_in_flight(tmp_path: Path) -> None:
-    jobs = workflows(60, np.random.default_rng(1))
-    free = execute_all(jobs, tmp_path / "free", faults={})
-    budget_usd = free.spent_usd / 3
-    out = execute_all(jobs, tmp_path / "log", faults=FAULTS, budget_usd=budget_usd)
+@pytest.mark.parametrize("by_workers", [False, True])
+def test_budget_is_never_exceeded_and_what_it_stops_is_interrupted(
+    tmp_path: Path, by_workers: bool
+) -> None:
+    jobs = workflows(100, np.random.default_rng(1))
+    free = execute_all(jobs[:20], tmp_path / "free", faults=NO_FAULTS, by_workers=by_workers)
+    budget_usd = 2.0 * free.spent_usd
+    out = execute_all(jobs, tmp_path / "log", budget_usd=budget_usd, by_workers=by_workers)
 
+    assert_nothing_is_lost(jobs, out)
     assert out.spent_usd <= budget_usd  # the upper estimate of a try holds here
-    assert sorted(out.results) == sorted(job.id for job in jobs)
-    faults = {decision.fault for record in out.logged for decision in record.decisions}
-    assert "budget" in faults
+    upper_usd = PER_MTOK * 1e-6 * (64 + 200)
+    assert out.spent_usd > budget_usd - 2 * upper_usd  # what others have reserved is waited for
+    interrupted = {name for name, record in out.results.items() if record.interrupted}
+    assert 10 < len(interrupted) < 90
+    for record in out.logged:
+        faults = {call.fault for call in record.decisions}
+        assert record.interrupted or "budget" not in faults
+    assert logged_ids(tmp_path / "log").isdisjoint(interrupted)
+
+
+@pytest.mark.parametrize("by_workers", [False, True])
+def test_what_cancelled_executions_have_cost_is_in_the_log(
+    tmp_path: Path, by_workers: bool
+) -> None:
+    jobs = workflows(100, np.random.default_rng(2))
+    out = execute_all(jobs, tmp_path, by_workers=by_workers, cancel_every=2)
+
+    assert_nothing_is_lost(jobs, out)
+    assert out.cancelled
+    interrupted = {record.execution_id for record in out.logged if record.interrupted}
+    assert interrupted
+    assert interrupted <= out.cancelled

@@ -16,10 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestai_env.errors import ConfigError
+from orchestai_env.execution import redaction
 from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.log_reading import read_log
 from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution.redaction import Mask, Redaction, RedactionSettings
+from orchestai_env.execution.redaction import (
+    TAKEN_OUT,
+    Mask,
+    Redaction,
+    RedactionSettings,
+    load_redaction,
+)
 from orchestai_env.settings import load_yaml
 from tests.orchestai_env.execution.log_records import record, records
 
@@ -173,6 +180,35 @@ def test_wrong_settings_are_refused(
     path = tmp_path / "redaction.yaml"
     path.write_text(text)
     assert re.search(message, refused(lambda _: load_yaml(path, RedactionSettings)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (RedactionSettings(masks=(Mask(pattern="(a|aa)+$"),)), "secret" + "a" * 100 + "b"),
+        (RedactionSettings(instruction="drop"), "secret" + "Find" * 1000 + " it" * 1000),
+    ],
+)
+def test_a_text_that_takes_too_long_is_taken_out(
+    monkeypatch: pytest.MonkeyPatch, settings: RedactionSettings, text: str
+) -> None:
+    monkeypatch.setattr(redaction, "SEARCH_LIMIT_S", 0.125)
+    one = record(instruction="Find it")
+    result = one.execution_result.model_copy(update={"outputs": {0: text, 1: "plain"}})
+    found = Redaction(settings)(one.model_copy(update={"execution_result": result}))
+    assert found.execution_result.outputs == {0: TAKEN_OUT, 1: "plain"}
+
+
+def test_load_redaction_reads_the_key_beside_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    path = tmp_path / "redaction.yaml"
+    path.write_text("instruction: hash")
+    with pytest.raises(ConfigError, match=VARIABLE):
+        load_redaction(path)
+    (tmp_path / ".env").write_text(f"{VARIABLE}={KEY}\n")
+    assert load_redaction(path)(record()).instruction.startswith("hmac:")
 
 
 def test_a_hash_needs_its_key(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
