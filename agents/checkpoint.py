@@ -30,6 +30,17 @@ PHASE1_KEYS = (
 )
 """Keys of a phase-1 checkpoint (.pth)."""
 
+TRAINED_FOR = "trained_for"
+"""Under which name zips, and the config of phase-1 checkpoints, hold what `trained_for` returns."""
+_SERVED_RULES = {
+    "max_attempts",
+    "max_parallel_tasks",
+    "on_failure",
+    "cost_budget_usd",
+    "deadline_ms",
+}
+"""Rules that real workers can be held to."""
+
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file aside and renames it, so that the old one stays until the new one is whole.
@@ -84,6 +95,12 @@ def check_resume(last: Path, *, resume: bool) -> None:
 def vocabulary(dataset: Dataset) -> dict[str, list[str]]:
     """Returns what a policy was trained on: its workers, and the task types of its columns."""
     return {"workers": list(dataset.pool.names), "task_types": list(dataset.task_types)}
+
+
+def trained_for(setting: Setting) -> dict[str, Any]:
+    """Returns the rules and reward weights that a policy takes along to real workers."""
+    rules = setting.rules.model_dump(include=_SERVED_RULES, exclude_none=True)
+    return {"rules": rules, "weights": setting.weights.model_dump()}
 
 
 def read_torch(path: Path) -> Any:

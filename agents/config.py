@@ -9,9 +9,11 @@ import pydantic
 import yaml
 
 from agents.benchmark.front_settings import FrontSettings
+from agents.calibrated import with_calibrated_workers
 from agents.extended_yaml import read_extended
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import ConfigError, unknown_name
+from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules, Spread
 from orchestai_env.settings import load_yaml, parse_settings
@@ -284,7 +286,10 @@ class ExperimentSettings(Section):
 
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
     worker_models: WorkerPool | None = None
-    """The pool; null = the built-in one, for simulated data."""
+    """The pool; null = the built-in one, for simulated data. In place of a list, a YAML file of
+    `orchestai calibrate`, named relative to the settings, gives `simulation` too."""
+    simulation: SimulationSettings | None = None
+    """What all workers of simulated data share; null = the defaults."""
     use_workers: Annotated[tuple[str, ...], pydantic.Field(min_length=1)] | None = None
     """Workers of the data that may be called, by name, in this order; null = all."""
     source: RecordedSourceSettings | None = None
@@ -295,11 +300,13 @@ class ExperimentSettings(Section):
     benchmark: BenchmarkSettings = BenchmarkSettings()
 
     @pydantic.model_validator(mode="after")
-    def _source_has_workers(self) -> Self:
+    def _source_fits(self) -> Self:
         if self.source is not None and self.worker_models is None:
             raise ValueError(
                 "worker_models: a list of workers is required beside `source`; name models of it"
             )
+        if self.source is not None and self.simulation is not None:
+            raise ValueError("simulation: expected none beside `source`; nothing is simulated")
         return self
 
     def rules(self) -> EpisodeRules:
@@ -335,14 +342,14 @@ class ExperimentSettings(Section):
 def load_experiment(path: str | Path) -> ExperimentSettings:
     """Reads an experiment's YAML file, and the file that it extends.
 
-    Profile files are named relative to `path`, whichever file names them.
+    Profile files and calibrated workers are named relative to `path`, whichever file names them.
 
     Raises:
         MissingFileError: there is no such file, or none that it extends.
         ConfigError: a key is unknown, mistyped or out of range, or files extend each other.
     """
     files: list[Path] = []
-    data = read_extended(Path(path), files)
+    data = with_calibrated_workers(read_extended(Path(path), files), Path(path))
     bases = ", ".join(map(str, files[1:]))
     where = f"{path} (extends {bases})" if bases else str(path)
     return parse_settings(data, ExperimentSettings, where=where)

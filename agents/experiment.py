@@ -111,7 +111,12 @@ def experiment_dataset(config: ExperimentSettings, data: Path | None, split: str
             "synthetic_augmentations": phase1.synthetic_augmentations,
         }
     dataset = builtin_dataset(
-        split, pool=config.worker_models, seed=config.seed, max_subtasks=max_subtasks, **sizes
+        split,
+        pool=config.worker_models,
+        seed=config.seed,
+        max_subtasks=max_subtasks,
+        simulation=config.simulation,
+        **sizes,
     )
     return chosen_workers(config, dataset)
 

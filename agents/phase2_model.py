@@ -17,6 +17,7 @@ from agents.checkpoint import (
     read_policy_weights,
     read_torch,
     save_checkpoint,
+    trained_for,
     vocabulary,
 )
 from agents.config import Algorithm, PolicySettings
@@ -78,6 +79,7 @@ def build_phase2_model(
     if isinstance(model, AnchoredPPO):
         _anchor(model, experiment, is_new=starts)
     model.vocabulary = vocabulary(dataset)  # type: ignore[attr-defined]  # SB3 saves attributes
+    model.trained_for = trained_for(experiment.setting("train"))  # type: ignore[attr-defined]  # likewise
     return model
 
 

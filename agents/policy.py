@@ -15,7 +15,7 @@ from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPo
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from agents.agent import Obs
+from agents.agent import Obs, State
 from agents.attention import DagAttentionExtractor
 from agents.extractors import TEXT_KEYS, NetworkShape, PlanExtractor, StateExtractor, masked_mean
 from orchestai_env.errors import ConfigError, unknown_name
@@ -193,6 +193,17 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
             categorical: Any = self.get_distribution(tensors).distribution
         found: npt.NDArray[np.float32] = categorical.logits.cpu().numpy()
         return found
+
+    has_probabilities = True
+
+    def probabilities(
+        self,
+        observation: Obs,
+        state: State = None,
+        episode_start: npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[npt.NDArray[np.float64], State]:
+        """Returns float64 (m, W), by which `predict` draws, and the state as it was given."""
+        return np.exp(self.scores(observation).astype(np.float64)), state
 
     def get_distribution(self, obs: PyTorchObs, action_masks: Any = None) -> MaskableDistribution:
         """Returns the distribution over workers; masked ones have probability 0."""

@@ -47,6 +47,36 @@ class MaskedPolicyAgent:
         deterministic: bool = False,
     ) -> tuple[Actions, State]:
         """Returns int64 (m,) workers and the state of an LSTM, None without one; see Agent."""
+        scores, state = self._scores(observation, state, episode_start)
+        if deterministic or not self.has_probabilities:
+            return scores.argmax(dim=1).numpy(), state
+        return torch.multinomial(scores.softmax(dim=1), 1).squeeze(1).numpy(), state
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its scores are logits, by which `predict` can draw."""
+        return not isinstance(self.policy, DQNPolicy)
+
+    def probabilities(
+        self,
+        observation: Obs,
+        state: State = None,
+        episode_start: npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[npt.NDArray[np.float64], State]:
+        """Returns float64 (m, W), by which `predict` draws where it may, and the state of an LSTM.
+
+        Args:
+            observation: m rows.
+            state: of an LSTM, as it was returned last.
+            episode_start: bool (m,); where it is forgotten.
+        """
+        scores, state = self._scores(observation, state, episode_start)
+        return scores.double().softmax(dim=1).numpy(), state
+
+    def _scores(
+        self, observation: Obs, state: State, episode_start: npt.NDArray[np.bool_] | None
+    ) -> tuple[Tensor, State]:
+        """Returns float32 (m, W) logits or Q values, least where masked, and the next state."""
         self.policy.set_training_mode(False)
         tensors: Any = {
             key: torch.as_tensor(observation[key], device=self.policy.device) for key in self._read
@@ -61,13 +91,8 @@ class MaskedPolicyAgent:
                 scores = _logits(self.policy.get_distribution(tensors))
             else:
                 assert isinstance(self.policy, DQNPolicy)
-                scores, deterministic = self.policy.q_net(tensors), True
-            scores = scores.cpu().masked_fill(~allowed, -torch.inf)
-            if deterministic:
-                actions = scores.argmax(dim=1)
-            else:
-                actions = torch.multinomial(scores.softmax(dim=1), 1).squeeze(1)
-        return actions.numpy(), state
+                scores = self.policy.q_net(tensors)
+        return scores.cpu().masked_fill(~allowed, -torch.inf), state
 
 
 def _logits(distribution: Any) -> Tensor:

@@ -12,7 +12,14 @@ from typing import Any
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.checkpoint import check_resume, read_phase1, save_checkpoint, vocabulary
+from agents.checkpoint import (
+    TRAINED_FOR,
+    check_resume,
+    read_phase1,
+    save_checkpoint,
+    trained_for,
+    vocabulary,
+)
 from agents.config import ExperimentSettings, load_experiment
 from agents.evaluate import evaluate
 from agents.experiment import Experiment, experiment_parser, read_experiment, with_overrides
@@ -135,7 +142,10 @@ def _save(experiment: Experiment, fits: Mapping[str, Fit], name: str) -> None:
         "val_loss": sum(val_losses.values()),
         "val_losses": val_losses,
         "config": experiment.config.model_dump(mode="json")
-        | {"vocabulary": vocabulary(experiment.dataset("train"))},
+        | {
+            "vocabulary": vocabulary(experiment.dataset("train")),
+            TRAINED_FOR: trained_for(experiment.setting("train")),
+        },
         "policy_state_dict": weights[POLICY],
         "policy_kwargs": experiment.config.training.policy.model_dump(),
     }

@@ -20,7 +20,10 @@ _FAILED = WORKER_FEATURES.index("failed")
 
 @runtime_checkable
 class Chooser(Protocol):
-    """Anything that says with which probability it would call each worker."""
+    """Anything that says with which probability it would call each worker.
+
+    Every execution asks a shallow copy of its own, so a chooser may keep what it has seen of one.
+    """
 
     @property
     def name(self) -> str:
@@ -73,17 +76,38 @@ class FeatureChooser:
 
 
 class AgentChooser:
-    """Calls what an agent of the SB3 protocol predicts, with probability 1."""
+    """Calls what an agent of the SB3 protocol says: the likeliest worker, or one by chance.
 
-    def __init__(self, agent: Any, name: str, observation_keys: Sequence[str]) -> None:
-        """Takes an agent with `predict(observation, deterministic=True) -> (actions, state)`."""
+    The state of an agent with a memory goes from decision to decision of one execution.
+    """
+
+    def __init__(
+        self, agent: Any, name: str, observation_keys: Sequence[str], *, sample: bool = False
+    ) -> None:
+        """Takes an agent.
+
+        Args:
+            agent: with SB3's `predict`, which says the same whenever it is asked the same with
+                deterministic=True; or, to sample, with `probabilities(observation, state,
+                episode_start)`, which returns (m, W) and the next state.
+            name: as the log gives it.
+            observation_keys: keys of the observation that it reads.
+            sample: whether workers are drawn by the probabilities of the agent.
+        """
         self.name, self.observation_keys = name, tuple(observation_keys)
-        self._agent = agent
+        self._agent, self._sample = agent, sample
+        self._state: Any = None
+        self._is_first = True
 
     def probabilities(self, obs: Obs) -> Probabilities:
-        """Returns 1 for the predicted worker."""
+        """Returns those of the agent, or 1 for the worker that it predicts."""
         batch = {key: obs[key][None] for key in self.observation_keys}
-        actions, _ = self._agent.predict(batch, deterministic=True)
+        told: dict[str, Any] = {"state": self._state, "episode_start": np.array([self._is_first])}
+        self._is_first = False
+        if self._sample:
+            chances, self._state = self._agent.probabilities(batch, **told)
+            return np.asarray(chances[0], np.float64)
+        actions, self._state = self._agent.predict(batch, **told, deterministic=True)
         return _one_hot(int(np.asarray(actions).reshape(-1)[0]), len(obs["action_mask"]))
 
 
@@ -120,8 +144,9 @@ def explored(
     kept = np.where(allowed, given, 0.0)
     if kept.sum() <= 0.0:
         kept = _one_hot(next_allowed(mask, int(given.argmax())), len(mask))
+    # Shares first: a product that is divided later may round to more than 1.
     return np.asarray(
-        (1.0 - exploration) * kept / kept.sum() + exploration * allowed / allowed.sum()
+        (1.0 - exploration) * (kept / kept.sum()) + exploration * (allowed / allowed.sum())
     )
 
 

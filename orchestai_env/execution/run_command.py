@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestai_env.errors import ConfigError
+from orchestai_env.execution.budget import BudgetError
 from orchestai_env.execution.execution import Execution
-from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.live_arguments import add_live_arguments, orchestrator_of
+from orchestai_env.execution.live_arguments import add_live_arguments, logger_of, orchestrator_of
 from orchestai_env.execution.live_setup import live_means
 from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution.worker_settings import load_workers
@@ -34,19 +34,28 @@ def add_run_command(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     if (args.workflows is None) == (args.planner is None):
-        raise ConfigError("expected either --workflows FILE or --planner WORKER, to plan by")
+        raise ConfigError(
+            "expected either --workflows FILE or --planner, a worker or the file of a trained "
+            "planner, to plan by"
+        )
     view = _View()
     record = asyncio.run(_execute(args, view))
-    print(render_text(view.recorder.schedule))
+    if record.execution_result.subtasks:  # else the budget did not suffice to plan
+        print(render_text(view.recorder.schedule))
     for i, text in sorted(record.execution_result.outputs.items()):
         print(f"\n--- {i}: {record.execution_result.subtasks[i].name}\n{text}")
+    if record.interrupted:
+        raise BudgetError(
+            f"interrupted: --budget_usd {args.budget_usd:g} does not suffice for the next call; "
+            "give more"
+        )
 
 
 async def _execute(args: argparse.Namespace, view: _View) -> ExecutionRecord:
     pool = load_workers(args.workers)
     means, workers = live_means(pool, checks=args.checks, budget_usd=args.budget_usd)
     workflows = [] if args.workflows is None else read_workflows(args.workflows)
-    log = contextlib.nullcontext() if args.log is None else ExecutionLogger(args.log)
+    log = contextlib.nullcontext() if args.log is None else logger_of(args, args.log)
     try:
         with view.shown(), log as opened:
             orchestrator = orchestrator_of(args, pool, means, workflows, opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_drawn_probabilities_are_a_distribution_over_what_is_allowed(
     drawn = explored(given, mask, exploration)
 
     assert drawn.sum() == pytest.approx(1.0)
-    assert (drawn >= 0).all()
+    assert ((drawn >= 0) & (drawn <= 1)).all()
     assert (drawn[mask == 0] == 0).all()
     assert (drawn[mask == 1] >= exploration / mask.sum() - 1e-12).all()
 
@@ -94,16 +95,51 @@ def test_worker_that_has_failed_is_called_again_only_where_no_other_is_allowed()
     assert cheapest.probabilities(obs).argmax() == first
 
 
+class Counter:
+    """An agent that calls the worker of the number of its decision, by its state."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: Any = 0
+    ) -> Any:
+        self.seen.append((observation, episode_start.tolist(), deterministic))
+        step = 0 if state is None else state[0] + 1
+        return np.array([step]), (step,)
+
+    def probabilities(self, observation: Any, state: Any, episode_start: Any) -> Any:
+        (action,), state = self.predict(observation, state, episode_start)
+        return np.full((1, 8), 0.3 / 7) + (0.7 - 0.3 / 7) * (np.arange(8) == action), state
+
+
 def test_agent_of_the_predict_protocol_is_asked_with_its_keys() -> None:
-    seen: list[Any] = []
-
-    class Agent:
-        def predict(self, observation: Any, deterministic: bool = False) -> Any:
-            seen.append(observation)
-            return np.array([2]), None
-
     obs, _ = OrchestAIEnv().reset(seed=0)
-    chooser = AgentChooser(Agent(), "mine", ("workers", "action_mask"))
+    agent = Counter()
+    chooser = AgentChooser(agent, "mine", ("workers", "action_mask"))
 
-    assert chooser.probabilities(obs).argmax() == 2
-    assert {key: rows.shape[0] for key, rows in seen[0].items()} == {"workers": 1, "action_mask": 1}
+    assert chooser.probabilities(obs).tolist() == [1.0, *[0.0] * 7]
+    batch, starts, deterministic = agent.seen[0]
+    assert {key: rows.shape[0] for key, rows in batch.items()} == {"workers": 1, "action_mask": 1}
+    assert starts == [True]
+    assert deterministic is True
+
+
+def test_copies_of_a_chooser_remember_an_execution_each() -> None:
+    obs, _ = OrchestAIEnv().reset(seed=0)
+    chooser = AgentChooser(Counter(), "mine", ("workers",))
+    one, other = copy.copy(chooser), copy.copy(chooser)
+
+    assert [int(one.probabilities(obs).argmax()) for _ in range(3)] == [0, 1, 2]
+    assert [int(other.probabilities(obs).argmax()) for _ in range(2)] == [0, 1]
+
+
+def test_sampling_chooser_tells_the_probabilities_of_its_agent() -> None:
+    obs, _ = OrchestAIEnv().reset(seed=0)
+    agent = Counter()
+    chooser = AgentChooser(agent, "mine", ("workers",), sample=True)
+    first, second = chooser.probabilities(obs), chooser.probabilities(obs)
+
+    assert first.sum() == pytest.approx(1.0)
+    assert [first[0], second[1]] == pytest.approx([0.7, 0.7])
+    assert [starts for _, starts, _ in agent.seen] == [[True], [False]]

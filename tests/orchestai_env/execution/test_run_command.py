@@ -66,7 +66,7 @@ def test_worker_may_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected either --workflows FILE or --planner WORKER"),
+        ([], "expected either --workflows FILE or --planner, a worker or"),
         (["--planner", "w"], "--planner: expected --task_types"),
         (["--planner", "x", "--task_types", "text"], "unknown worker 'x'"),
     ],
@@ -83,3 +83,41 @@ def test_unknown_instruction_is_refused(workflows: Path, tmp_path: Path, refused
     with OpenAIServer() as server:
         files = ["--workers", workers(tmp_path, server), "--workflows", workflows]
     assert "is none of the 1 that it knows" in refused(main, "run", "Sing it", *files)
+
+
+def test_budget_that_does_not_suffice_interrupts_the_execution(
+    workflows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = tmp_path / "logs"
+    with OpenAIServer() as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows, "--log", logs]
+        with pytest.raises(SystemExit) as caught:
+            main(["run", "Say it", *map(str, files), "--budget_usd", "1e-9"])
+    shown = capsys.readouterr()
+    assert caught.value.code == 2
+    assert shown.err.startswith("error: interrupted: --budget_usd 1e-09 does not suffice for the")
+    assert "workflow 0: ongoing" in shown.out
+    (record,) = read_log(logs)
+    assert record.interrupted and not record.success
+
+
+def test_redaction_keeps_texts_out_of_the_log(workflows: Path, tmp_path: Path) -> None:
+    redaction = tmp_path / "redaction.yaml"
+    redaction.write_text("instruction: drop\noutputs: drop\n")
+    logs = tmp_path / "logs"
+    with OpenAIServer(answer=lambda request: "a secret") as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows, "--log", logs]
+        main(["run", "Say it", *map(str, files), "--redaction", str(redaction)])
+    (record,) = read_log(logs)
+    assert (record.instruction, record.execution_result.outputs) == ("", {})
+
+
+def test_wrong_redaction_is_refused(workflows: Path, tmp_path: Path, refused: Any) -> None:
+    redaction = tmp_path / "redaction.yaml"
+    redaction.write_text("outputs: burn\n")
+    with OpenAIServer() as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows]
+    line = refused(
+        main, "run", "Say it", *files, "--log", tmp_path / "logs", "--redaction", redaction
+    )
+    assert "outputs" in line and "burn" in line
