@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
 
 from orchestai_env.execution.worker import Answer, CallRequest, Usage
 
@@ -16,3 +19,24 @@ def good(request: CallRequest) -> Answer:
 def bad(request: CallRequest) -> Answer:
     """Never answers."""
     raise RuntimeError("out of order")
+
+
+def slow(request: CallRequest) -> Answer:
+    """Answers after a while, so that a collection can be met at work."""
+    time.sleep(0.03)
+    return good(request)
+
+
+def fatal(request: CallRequest) -> Answer:
+    """Kills its process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def fatal_once(request: CallRequest) -> Answer:
+    """Kills its process, the first time that a file named in the environment is not there."""
+    try:
+        Path(os.environ["ORCHESTAI_TEST_KILLED"]).touch(exist_ok=False)
+    except FileExistsError:
+        return good(request)
+    return fatal(request)
