@@ -2,7 +2,8 @@
 
 Run it with `python -m benchmarks.prepare`. Every figure comes from a fresh process on one core.
 Rates are shown beside those of reading the same file and of taking its lines through json.loads.
-The first size is measured several times, in turn; at the others memory is what matters.
+The first size is measured several times, in turn; the others, where memory is what matters, once.
+`--mb 5000 --rounds 1` takes 15 GB of disk and some ten minutes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ SIZES_MB = (50, 400)
 _DIFFERENT = 2_000  # lines that are made; they are repeated with other ids and texts
 _WORKERS = ("gpt-4o-mini", "claude-haiku", "llama-3-8b", "qwen-72b")
 _TYPES = ("summary", "translation", "code", "math")
+_DISK_PER_BYTE = 3.0  # of a log: itself, and at most twice its size of what is made of it
 _MARK = "000000000"  # stands where lines that are alike differ
 
 _READ = """
@@ -170,12 +173,20 @@ def _calls(rng: random.Random, subtask: int) -> list[dict[str, Any]]:
     return calls
 
 
-def print_speed(log: Path, rounds: int) -> None:
-    """Measures all cases in turn and prints rates, and ratios to reading and to json.loads."""
+def print_speed(log: Path, rounds: int) -> dict[str, float]:
+    """Measures all cases in turn and prints rates, and ratios to reading and to json.loads.
+
+    Each measurement is told on stderr when it is there.
+
+    Returns:
+        Of each case the most memory that it took [MB].
+    """
     found: dict[str, list[Run]] = {name: [] for name in CASES}
     for _ in range(rounds):
         for name, body in CASES.items():
-            found[name].append(run(body, log))
+            one = run(body, log)
+            found[name].append(one)
+            print(f"{name}: {one.wall_s:.1f} s, {one.peak_mb:.0f} MB", file=sys.stderr, flush=True)
     megabytes = log.stat().st_size / 1e6
     read, loads = (found[name] for name in list(CASES)[:2])
     rows = []
@@ -188,29 +199,33 @@ def print_speed(log: Path, rounds: int) -> None:
         rows.append((name, *spread(rates, 0), f"{on_core:.0f}", *spread(ratios), reading))
     header = (f"{megabytes:.0f} MB of log", "MB/s", "min", "max", "MB/s by CPU time")
     print_table((*header, "to json.loads", "min", "max", "to a bare read"), rows)
+    return {name: max(one.peak_mb for one in runs) for name, runs in found.items()}
 
 
-def print_memory(logs: Sequence[Path], first: int = 1) -> None:
-    """Prints the peak of memory of the cases from the given one on, at every size."""
-    names = list(CASES)[first:]
-    rows = [(name, *(f"{run(CASES[name], log).peak_mb:.0f}" for log in logs)) for name in names]
-    sizes = (f"{log.stat().st_size / 1e6:.0f} MB of log" for log in logs)
+def print_memory(peaks: Mapping[float, Mapping[str, float]]) -> None:
+    """Prints the peak of memory of the cases, at every size of log [MB]."""
+    rows = [(name, *(f"{of_size[name]:.0f}" for of_size in peaks.values())) for name in CASES]
+    sizes = (f"{megabytes:g} MB of log" for megabytes in peaks)
     print_table(("peak of memory [MB]", *sizes), rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes logs, prints a table of speed and one of memory, and deletes the logs."""
+    """Prints tables of speed and one of memory; logs are written one at a time, and deleted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=float, nargs="+", default=SIZES_MB, help="sizes of the logs")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of speed")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of the first size")
     args = parser.parse_args(argv)
+    folder, needed = tempfile.gettempdir(), _DISK_PER_BYTE * 1e6 * max(args.mb)
+    if shutil.disk_usage(folder).free < needed:
+        parser.error(f"expected {needed / 1e9:.1f} GB free in {folder}; name another in TMPDIR")
     print_machine("pydantic", "pyarrow")
-    with tempfile.TemporaryDirectory(prefix="prepare-") as folder:
-        logs = [Path(folder) / f"{megabytes:g}.jsonl" for megabytes in args.mb]
-        for log, megabytes in zip(logs, args.mb, strict=True):
+    peaks = {}
+    for index, megabytes in enumerate(args.mb):
+        with tempfile.TemporaryDirectory(prefix="prepare-") as folder:
+            log = Path(folder) / "log.jsonl"
             write_log(log, int(1e6 * megabytes))
-        print_speed(logs[0], args.rounds)
-        print_memory(logs)
+            peaks[megabytes] = print_speed(log, 1 if index else args.rounds)
+    print_memory(peaks)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestai_env.datasets.folder import DESCRIPTION, QUERIES
-from orchestai_env.errors import DataError, MissingFileError, OrchestAIError, shown
+from orchestai_env.errors import ConfigError, DataError, MissingFileError, OrchestAIError, shown
 from orchestai_env.workflow import Workflow, open_text
 from supervised.plan_records import plan_of_example, plan_of_log_entry
 from supervised.workflow_dataset import MAX_SUBTASKS, PlanTarget, PlanVocabulary, WorkflowDataset
@@ -43,7 +43,8 @@ class PlansRead:
 
     dataset: WorkflowDataset
     left_out: tuple[str, ...]
-    """One text for each line left out, "file:line: reason"; empty unless bad lines are skipped."""
+    """One text for each line left out, "file:line: reason": executions without a plan, and bad
+    lines where they are skipped."""
 
 
 def read_plans(
@@ -72,7 +73,10 @@ def read_plans(
         for number, text in _objects(file):
             try:
                 plan = _read_plan(text, name=f"{file.name}:{number}", source=_stem(file))
-                plans.append(plan.checked(vocabulary, max_subtasks))
+                if plan is None:
+                    left_out.append(f"{file}:{number}: its instruction could not be planned")
+                else:
+                    plans.append(plan.checked(vocabulary, max_subtasks))
             except OrchestAIError as error:
                 line = f"{file}:{number}: {error}"
                 if not skip_bad:
@@ -89,6 +93,11 @@ def read_plans(
 
 
 def _files(path: Path) -> list[Path]:
+    if path.suffix == ".parquet":
+        raise ConfigError(
+            f"{path}: expected one of {', '.join(SUFFIXES)}, got Parquet, which is for other "
+            "programs; name a .json as --output of `orchestai prepare`"
+        )
     if not path.is_dir():
         return [path]
     found = sorted(file for file in path.iterdir() if _may_hold_plans(file))
@@ -166,7 +175,8 @@ def _broken_list(file: Path, line: int, reason: str) -> DataError:
     )
 
 
-def _read_plan(text: str, *, name: str, source: str) -> PlanTarget:
+def _read_plan(text: str, *, name: str, source: str) -> PlanTarget | None:
+    """Reads an object; None for an execution that was logged without a plan."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -178,7 +188,8 @@ def _read_plan(text: str, *, name: str, source: str) -> PlanTarget:
         if "targets" in data:
             return plan_of_example(data, name=name, source=source)
         if "planner_outputs" in data:
-            return plan_of_log_entry(data, name=name, source=source)
+            plan = plan_of_log_entry(data, name=name, source=source)
+            return plan if plan.workflow.subtasks else None
         if "subtasks" in data:
             workflow = Workflow.from_dict(data)
             own = data.get("source")

@@ -43,22 +43,27 @@ def _run(args: argparse.Namespace) -> None:
     )
     with needs_extra("data", what="progress bars and tables"):
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-    words = TextColumn("{task.completed:,.0f} of {task.total:,.0f} bytes, {task.description}")
-    columns = (BarColumn(), words, TimeElapsedColumn())
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+    columns = (
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
     console, total = Console(stderr=True), sum(log_sizes(args.logs).values())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         bar = progress.add_task("", total=total)
-        report = prepare(
-            request,
-            on_progress=lambda num_bytes, executions: progress.update(
-                bar, completed=num_bytes, description=f"{executions:,} executions"
-            ),
-        )
+
+        def show(num_bytes: int, executions: int) -> None:
+            writing = ", writing" if num_bytes >= total else ""
+            words = f"{executions:,} executions{writing}"
+            progress.update(bar, completed=num_bytes, description=words)
+
+        report = prepare(request, on_progress=show)
     print_report(report, report_path(args.output))
-    if args.outcomes is not None:
+    if report.calls:
         print(
             "import the outcomes with: orchestai import-recorded --config "
             f"{args.outcomes / IMPORT_SETTINGS} --data {args.outcomes} --output_dir DIR"

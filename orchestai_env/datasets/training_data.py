@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import re
@@ -25,31 +26,40 @@ _ROWS, _BYTES = 10_000, 16_000_000  # chosen: a row group takes tens of MB while
 def reason_to_leave_out(record: ExecutionRecord) -> str | None:
     """Returns why an execution is no example; None where it is one.
 
-    An execution that stopped while calls ran was out of time, a failure to learn from; one that
+    One that was cut short from outside tells nothing; a collection does it again, under the same
+    id. An execution that stopped while calls ran was out of time, a failure to learn from; one that
     stopped between calls, without a failed subtask, was cut off and says nothing.
     """
+    if record.interrupted:
+        return "interrupted"
     if not record.instruction.strip():
         return "no instruction"
-    if not record.execution_result.subtasks:
-        return "no subtasks"
     subtasks = record.execution_result.subtasks
+    if not subtasks:
+        return "no subtasks"
     if not record.decisions and all(subtask.worker is None for subtask in subtasks):
         return "no decisions"
-    statuses = {subtask.status for subtask in subtasks}
-    if not record.success and not statuses & {"failed", "running"}:
-        return "unfinished"
-    return None
+    if record.success or any(subtask.status in ("failed", "running") for subtask in subtasks):
+        return None
+    return "unfinished"
 
 
-def links_of(record: ExecutionRecord) -> list[list[int]]:
-    """Returns the links [i, j] of a plan, sorted: subtask j needs the result of subtask i."""
-    rows = record.planner_outputs.workflow_graph.adjacency
-    return [[i, j] for i, row in enumerate(rows) if 1 in row for j, link in enumerate(row) if link]
+def links_of(record: ExecutionRecord) -> tuple[tuple[int, int], ...]:
+    """Returns the links (i, j) of a plan, sorted: subtask j needs the result of subtask i."""
+    return _links(record.planner_outputs.workflow_graph.adjacency)
+
+
+@functools.lru_cache(maxsize=4096)  # a log has few shapes; chosen
+def _links(adjacency: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, int], ...]:
+    rows = enumerate(adjacency)
+    return tuple((i, j) for i, row in rows if 1 in row for j, link in enumerate(row) if link)
 
 
 def is_text(name: str) -> bool:
     """Tells the text of a subtask from a name that stands for a missing one."""
-    return bool(name.strip()) and _UNNAMED.fullmatch(name) is None
+    if name.startswith("subtask ") and _UNNAMED.fullmatch(name):
+        return False
+    return bool(name) and not name.isspace()
 
 
 def example_of(record: ExecutionRecord, *, with_split: bool = False) -> dict[str, Any]:

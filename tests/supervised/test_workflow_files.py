@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from orchestai_env.errors import DataError, MissingFileError
+from orchestai_env.errors import ConfigError, DataError, MissingFileError
 from orchestai_env.workflow import write_workflows
 from supervised.workflow_dataset import PlanTarget, PlanVocabulary, WorkflowDataset
 from supervised.workflow_files import read_plans
@@ -136,6 +136,25 @@ def test_log_without_subtask_results_teaches_the_choices_of_a_success(
     assert read_one(tmp_path, changed(entry, "execution_result.success", success)).workers == (
         workers
     )
+
+
+def test_execution_without_a_plan_is_left_out(tmp_path: Path) -> None:
+    nothing = {"model_selections": [], "task_types": [], "workflow_graph": {"adjacency": []}}
+    failed = {"success": False, "outputs": {}, "subtasks": []}
+    unplanned = ENTRY | {"planner_outputs": nothing, "execution_result": failed}
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in (unplanned, ENTRY)))
+
+    read = read_plans(path)
+    assert len(read.dataset) == 1
+    assert read.left_out == (f"{path}:1: its instruction could not be planned",)
+
+
+def test_parquet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    path.touch()
+    with pytest.raises(ConfigError, match="got Parquet, which is for other programs"):
+        read_plans(path)
 
 
 def test_no_selections_are_no_labels(tmp_path: Path) -> None:

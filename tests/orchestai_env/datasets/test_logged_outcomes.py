@@ -5,29 +5,33 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from orchestai_env.cli import main
 from orchestai_env.datasets.folder import load_folder
 from orchestai_env.datasets.logged_outcomes import (
     FILES,
     OUTCOMES,
+    PLANS,
     QUERIES,
-    WORKFLOWS,
-    call_left_out,
     query_id,
+    query_key,
     score_of,
 )
 from orchestai_env.datasets.prepare import PrepareRequest, prepare
 from orchestai_env.datasets.prepare_report import PrepareReport
 from orchestai_env.datasets.recorded_csv import OUTCOME_COLUMNS, read_outcomes, read_queries
 from orchestai_env.env import OrchestAIEnv
-from orchestai_env.execution.record import Decision
-from orchestai_env.workflow import read_workflows
-from tests.orchestai_env.datasets.log_lines import call, execution, record, write_log
+from orchestai_env.workflow import read_json_lines
+from tests.orchestai_env.datasets.log_lines import call, execution, write_log
+
+_ANY_TEXT = st.text(min_size=1).filter(lambda text: not text.isspace() and "subtask" not in text)
 
 
 def tables_of(tmp_path: Path, *executions: dict[str, Any]) -> tuple[Path, PrepareReport]:
@@ -53,7 +57,10 @@ def test_tables_hold_a_query_per_text_and_a_trial_per_call(tmp_path: Path) -> No
         tmp_path, execution("a", calls=calls), execution("b", instruction="Another one")
     )
 
-    first, second = query_id("summary", "sum up"), query_id("translation", "translate")
+    first, second = (
+        query_id(query_key("summary", "sum up")),
+        query_id(query_key("translation", "translate")),
+    )
     assert sorted(rows_of(folder / QUERIES)[1:]) == sorted(
         [[first, "summary", "sum up"], [second, "translation", "translate"]]
     )
@@ -84,29 +91,42 @@ def test_tables_reproduce_byte_for_byte(tmp_path: Path) -> None:
     assert first == {name: (again / name).read_bytes() for name in FILES}
 
 
-def test_tables_are_what_the_importer_reads(tmp_path: Path) -> None:
-    texts = ['say "a", b\r\n', "größer\tals;"]
-    folder, _ = tables_of(tmp_path, execution(texts=texts))
+@given(
+    texts=st.lists(_ANY_TEXT, min_size=2, max_size=2, unique=True),
+    kind=_ANY_TEXT,
+    worker=_ANY_TEXT,
+)
+@example(texts=['say "a", b\r\n', "größer\tals;"], kind='a "b", c', worker="\t,\n")
+def test_tables_are_what_the_importer_reads(texts: list[str], kind: str, worker: str) -> None:
+    calls = [call(i, worker, cost=1e-7 / 3, end_ms=1e-9 + 1e3 / 3) for i in (0, 1)]
+    with tempfile.TemporaryDirectory() as path:
+        folder, _ = tables_of(Path(path), execution(texts=texts, types=[kind] * 2, calls=calls))
 
-    queries = read_queries(folder / QUERIES)
-    assert {row.prompt for row in queries.values()} == set(texts)
-    types = {name: row.task_type for name, row in queries.items()}
-    assert len(read_outcomes(folder / OUTCOMES, types, ["ace"]).rows.query) == 2
+        queries = read_queries(folder / QUERIES)
+        types = {name: row.task_type for name, row in queries.items()}
+        rows, models = read_outcomes(folder / OUTCOMES, types, [worker])
+    assert {row.prompt for row in queries.values()} == set(texts) and set(types.values()) == {kind}
+    assert models == {worker} and len(rows.query) == 2
+    assert set(rows.cost_usd) == {1e-7 / 3}
+    assert set(rows.latency_ms) == {one["end_ms"] - one["start_ms"] for one in calls}
 
 
-def test_workflows_name_the_queries_that_were_called(tmp_path: Path) -> None:
+def test_plans_name_the_queries_that_were_called(tmp_path: Path) -> None:
     folder, _ = tables_of(
         tmp_path,
         execution("half", calls=[call(0, "ace", success=False)]),
         execution("idle", calls=[]),
     )
 
-    (workflow,) = read_workflows(folder / WORKFLOWS)
-    assert workflow.id == "half" and workflow.links == ((0, 1),)
-    assert [subtask.query_id for subtask in workflow.subtasks] == [
-        query_id("summary", "sum up"),
-        None,
-    ]
+    ((_, plan),) = read_json_lines(folder / PLANS)
+    assert plan == {
+        "id": "half",
+        "subtasks": [
+            {"type": "summary", "query_id": query_id(query_key("summary", "sum up"))},
+            {"type": "translation"},
+        ],
+        "links": [[0, 1]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -120,10 +140,13 @@ def test_workflows_name_the_queries_that_were_called(tmp_path: Path) -> None:
         ({"start_ms": 500.0}, "call that ends before it starts"),
     ],
 )
-def test_calls_that_are_no_outcome(changes: dict[str, Any], reason: str | None) -> None:
-    found = record(calls=[call(0, "ace", **changes)])
+def test_calls_that_are_no_outcome(
+    changes: dict[str, Any], reason: str | None, tmp_path: Path
+) -> None:
+    _, report = tables_of(tmp_path, execution(calls=[call(0, "ace", **changes)]))
 
-    assert call_left_out(found.decisions[0], found) == reason
+    assert report.calls_left_out == ({} if reason is None else {reason: 1})
+    assert report.calls == (reason is None)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +162,6 @@ def test_calls_that_are_no_outcome(changes: dict[str, Any], reason: str | None) 
 def test_calls_of_subtasks_that_are_no_query(
     changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    found = record(**changes)
-    assert call_left_out(found.decisions[0], found) == reason
-
     _, report = tables_of(tmp_path, execution(**changes), execution(decisions=[]))
 
     assert report.calls_left_out == {reason: 1, "execution without decisions": 1}
@@ -155,9 +175,26 @@ def test_calls_of_subtasks_that_are_no_query(
 def test_score_never_contradicts_success(
     success: bool, quality: float | None, score: float
 ) -> None:
-    made = Decision.model_validate(call(0, "ace", success=success, quality=quality))
+    assert score_of(success, quality) == score
 
-    assert score_of(made) == score
+
+def test_tables_leave_interrupted_executions_out(tmp_path: Path) -> None:
+    """The second one was done again, under its id."""
+    cut = [call(0, "bob"), call(1, "bob", success=None, quality=None, end_ms=None)]
+    folder, report = tables_of(
+        tmp_path,
+        execution("none", calls=[], interrupted=True),
+        execution("again", calls=cut, interrupted=True),
+        execution("again"),
+    )
+
+    assert report.calls_left_out == {
+        "execution without decisions": 1,
+        "call of an interrupted execution": 2,
+    }
+    assert (report.queries, report.calls) == (2, 2)
+    assert [row[2] for row in rows_of(folder / OUTCOMES)[1:]] == ["ace", "ace"]
+    assert [plan["id"] for _, plan in read_json_lines(folder / PLANS)] == ["again"]
 
 
 def test_log_can_be_played_after_an_import(tmp_path: Path) -> None:
@@ -197,3 +234,16 @@ def test_report_names_what_the_tables_lack(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "data.report.json").read_text())
     assert report["calls_left_out"] == {"call that a fallback answered": 1}
     assert (report["queries"], report["calls"]) == (1, 1)
+
+
+def test_command_says_how_to_import_the_tables_where_they_hold_a_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, said = tmp_path / "outcomes", "orchestai import-recorded --config"
+    for calls, is_said in ((None, True), ([], False)):
+        logs = write_log(
+            tmp_path / f"logs-{is_said}" / "executions-2026-11-23.jsonl", [execution(calls=calls)]
+        )
+        output = tmp_path / "data.json"
+        main(["prepare", f"--logs={logs}", f"--output={output}", f"--outcomes={folder}"])
+        assert (said in capsys.readouterr().out) == is_said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +146,42 @@ def test_prepare_of_nothing_is_an_empty_list(name: str, deduplicate: bool, tmp_p
         assert pyarrow.parquet.read_table(output).num_rows == 0
 
 
+@pytest.mark.parametrize("deduplicate", [False, True])
+def test_execution_done_again_after_an_interruption_counts_once(
+    deduplicate: bool, tmp_path: Path
+) -> None:
+    """Of two plans one was interrupted twice and then finished; the other never was finished."""
+    cut: dict[str, Any] = {"calls": [call(0, "ace", success=False)], "interrupted": True}
+    logs = write_log(
+        tmp_path / "logs" / f"{DAY}.jsonl",
+        [
+            execution("again", **cut),
+            execution("again", timestamp="2026-11-23T11:00:00Z", **cut),
+            execution("again", timestamp="2026-11-23T10:30:00Z", cost=0.5),
+            execution("never", instruction="Another", **cut),
+        ],
+    )
+    output = tmp_path / "data.json"
+
+    report = prepare(PrepareRequest(logs=logs, output=output, deduplicate=deduplicate))
+
+    assert [one["rewards"]["cost"] for one in listed(output)] == [-0.5]
+    assert (report.executions, report.examples) == (4, 1)
+    assert +report.left_out == {"interrupted": 3}
+
+
+def test_prepare_reads_lines_of_both_versions(tmp_path: Path) -> None:
+    old, new = execution("old"), execution("new", instruction="Another")
+    new |= {"schema_version": 2, "interrupted": False, "planning_cost": 0.25}
+    new["decisions"] = [one | {"check_cost": 0.125} for one in new["decisions"]]
+    logs = write_log(tmp_path / "logs" / f"{DAY}.jsonl", [old, new])
+
+    report = prepare(PrepareRequest(logs=logs, output=tmp_path / "data.json"))
+
+    assert report.examples == 2 and not report.left_out
+    assert [one["rewards"]["cost"] for one in listed(tmp_path / "data.json")] == [-0.02, -0.02]
+
+
 def test_prepare_takes_one_file(logs: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     file = logs / f"{DAY}.jsonl"
@@ -155,6 +193,22 @@ def test_prepare_takes_one_file(logs: Path, tmp_path: Path) -> None:
 
     assert report.examples == 2
     assert told == [(file.stat().st_size, 3)]
+
+
+def test_progress_is_told_within_a_file(tmp_path: Path) -> None:
+    text = "x" * 1_000_000
+    logs = write_log(
+        tmp_path / "logs" / f"{DAY}.jsonl", [execution(str(i), instruction=text) for i in range(10)]
+    )
+    told: list[tuple[int, int]] = []
+
+    prepare(
+        PrepareRequest(logs=logs, output=tmp_path / "data.json"),
+        on_progress=lambda num_bytes, executions: told.append((num_bytes, executions)),
+    )
+
+    size = (logs / f"{DAY}.jsonl").stat().st_size
+    assert told == [(size // 10 * count, count) for count in (4, 8, 10)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 3)), max_size=20))
@@ -256,6 +310,27 @@ def test_output_in_what_is_no_folder(tmp_path: Path, refuses: Refused) -> None:
     line = refuses(output=tmp_path / "file" / "data.json")
 
     assert "file: no files can be written there" in line and "name another folder" in line
+
+
+@pytest.mark.parametrize("more", [[], ["--outcomes"], ["--outcomes", "--deduplicate"]])
+def test_full_disk(more: list[str], tmp_path: Path, refused: Refused) -> None:
+    texts = ["".join(random.Random(i).choices("abcdefgh", k=30_000)) for i in range(20)]
+    logs = write_log(
+        tmp_path / "logs" / f"{DAY}.jsonl",
+        [execution(str(i), texts=[text, "then"]) for i, text in enumerate(texts)],
+    )
+    before, output, folder = sorted(tmp_path.rglob("*")), tmp_path / "data.json", tmp_path / "new"
+    words = [word for name in more for word in (name, folder)[: 1 + (name == "--outcomes")]]
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        line = refused(main, "--logs", logs, "--output", output, *words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    places = f"{output} and {folder}" if more else f"{output}"
+    assert f"{places}: could not be written (File too large); make room" in line
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_output_equal_to_a_log_file(tmp_path: Path, refuses: Refused) -> None:

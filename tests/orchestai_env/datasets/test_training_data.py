@@ -73,8 +73,9 @@ def test_example_leaves_texts_out_that_are_not_known() -> None:
         ({"calls": [call(0, "ace", success=False)]}, None),
         ({"calls": [call(0, "ace", success=None, quality=None, end_ms=None)]}, None),
         ({"calls": [call(0, "ace")]}, "unfinished"),
+        ({"calls": [call(0, "ace", success=False)], "interrupted": True}, "interrupted"),
     ],
-    ids=["whole", "redacted", "empty", "no call", "failed", "out of time", "cut off"],
+    ids=["whole", "redacted", "empty", "no call", "failed", "out of time", "cut off", "told"],
 )
 def test_reason_to_leave_out(changes: dict[str, object], reason: str | None) -> None:
     assert reason_to_leave_out(record(**changes)) == reason
