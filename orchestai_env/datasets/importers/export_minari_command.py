@@ -32,14 +32,16 @@ def add_export_minari_command(commands: Any) -> None:
     )
     add.add_argument("--workers", type=Path, help="YAML of the workers; else those of the log")
     add.add_argument(
-        "--rules", type=Path, help="YAML of the episode rules of the log; else the defaults"
+        "--rules",
+        type=Path,
+        help="YAML of the episode rules of lines that do not hold theirs; else the defaults",
     )
     add.add_argument("--rewards", type=Path, help="YAML reward profile; else the literal formula")
     add.add_argument("--author", help="noted in the data set")
     add.add_argument(
         "--skip-bad",
         action="store_true",
-        help="list lines and executions that do not fit and leave them out, go on",
+        help="list lines and executions that cannot be played again, leave them out, go on",
     )
     add.set_defaults(run=_run)
 
@@ -85,6 +87,10 @@ def _show(exported: Exported, dataset_id: str) -> None:
     )
     Console().print(table)
     print(f"actions: {', '.join(exported.workers)}")
+    if exported.num_interrupted:
+        print(f"{exported.num_interrupted:,} interrupted executions were left out")
+    if exported.num_undecided:
+        print(f"{exported.num_undecided:,} executions without a decision were left out")
     if exported.num_left_out:
         path = exported.path / LEFT_OUT
         print(f"{exported.num_left_out:,} were left out, all listed in {path}:")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,19 @@ DESCRIPTION = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What is exported, and under which rules the log was made."""
+    """What is exported, and how."""
 
     dataset_id: str
     """Minari's name: (namespace/)name-v0."""
     rules: EpisodeRules
+    """Of executions whose lines do not hold theirs."""
     weights: RewardWeights
     pool: WorkerPool | None = None
-    """Workers in action order; None for those of the log, by name."""
+    """Workers in action order; None for those of the log."""
     author: str | None = None
     skip_bad: bool = False
-    """Whether lines that are no execution, and executions that these rules cannot have made, are
-    listed and left out, rather than refused."""
+    """Whether lines that are no execution, and executions that cannot be played again, are listed
+    and left out, rather than refused."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -66,6 +68,10 @@ class Exported:
     num_with_propensities: int = 0
     """Steps."""
     total_return: float = 0.0
+    num_interrupted: int = 0
+    """Executions that were cut short from outside, which are left out."""
+    num_undecided: int = 0
+    """Executions that failed before a worker was chosen, which are left out, too."""
     num_left_out: int = 0
     first_left_out: list[str] = dataclasses.field(default_factory=list)
 
@@ -92,7 +98,7 @@ def export_minari(
     Raises:
         ConfigError: the name is none, or taken.
         MissingFileError: there is no log.
-        DataError: a line is no execution, one was made under other rules, or none is left.
+        DataError: a line is no execution, one cannot be played again, or none is left.
         UnknownWorkerError: the log names a worker that the pool lacks.
         MissingPackageError: minari or pyarrow is not installed.
     """
@@ -115,8 +121,10 @@ def export_minari(
             left_out.close()
         exported.num_left_out, exported.first_left_out = left_out.count, left_out.first
         if not exported.num_episodes:
-            first = f"; the first: {left_out.first[0]}" if left_out.first else ""
-            raise DataError(f"{logs}: expected at least one execution to export, got none{first}")
+            raise DataError(
+                f"{logs}: expected at least one execution to export, got none "
+                f"({_left_out(exported)})"
+            )
         _make_namespace(settings.dataset_id)
         whole.replace(path)
     return exported
@@ -148,7 +156,7 @@ def _new_storage(path: Path, settings: ExportSettings, workers: LoggedWorkers) -
 
     path.mkdir(parents=True)
     spec = copy.deepcopy(gym.spec(ENV_ID))  # the registry keeps its own
-    rules = settings.rules.model_dump(exclude_defaults=True)
+    rules = _shared(workers.rules or (settings.rules,))
     spec.kwargs = {"reward_weights": settings.weights.model_dump(), **rules}
     storage = MinariStorage.new(
         path,
@@ -179,9 +187,12 @@ def _episodes(
     exported: Exported,
 ) -> Iterator[Any]:
     """Yields an episode for each execution, as Minari stores them; None for one left out."""
-    records = read_log(logs, skip_bad=settings.skip_bad)
-    num_rejected = 0
-    for record in records:
+    for record in _records(logs, settings, left_out):
+        if record.interrupted or not record.decisions:
+            exported.num_interrupted += record.interrupted
+            exported.num_undecided += not record.interrupted
+            yield None
+            continue
         try:
             episode = replay(record, workers, rules=settings.rules, weights=settings.weights)
         except OrchestAIError as error:
@@ -190,9 +201,21 @@ def _episodes(
         else:
             exported.add(episode, record)
             yield _buffer(episode, exported.num_episodes - 1)
-        for bad in records.rejected[num_rejected:]:
+
+
+def _records(
+    logs: str | Path, settings: ExportSettings, left_out: LeftOut
+) -> Iterator[ExecutionRecord]:
+    """Yields the executions, and lists the lines between and after them that are none."""
+    records = read_log(logs, skip_bad=settings.skip_bad)
+    num_listed = 0
+    for record in itertools.chain(records, [None]):
+        for bad in records.rejected[num_listed:]:
             left_out.add(f"{bad.file}:{bad.line}", bad.reason)
-        num_rejected = len(records.rejected)
+        num_listed = len(records.rejected)
+        if record is not None:
+            yield record
+    left_out.count += records.num_rejected - num_listed  # the reader lists so many, and no more
 
 
 def _told(episodes: Iterator[Any], total: int, tell: Callable[[int, int], None]) -> Iterator[Any]:
@@ -231,6 +254,25 @@ def _unsized(storage: Any) -> Iterator[None]:
     yield
     del storage.get_size
     storage.update_metadata({"dataset_size": storage.get_size()})
+
+
+def _shared(rules: Sequence[EpisodeRules]) -> dict[str, Any]:
+    """Returns what all rules have in common, as keyword arguments of the environment."""
+    first, *others = (r.model_dump(exclude_defaults=True) for r in rules)
+    return {
+        key: value
+        for key, value in first.items()
+        if all(other.get(key) == value for other in others)
+    }
+
+
+def _left_out(exported: Exported) -> str:
+    """Returns in words why an export is empty."""
+    first = f"; the first: {exported.first_left_out[0]}" if exported.first_left_out else ""
+    return (
+        f"{exported.num_interrupted} interrupted, {exported.num_undecided} without a decision, "
+        f"{exported.num_left_out} left out{first}"
+    )
 
 
 def _make_namespace(dataset_id: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 from orchestai_env.datasets.importers.left_out import LeftOut
 from orchestai_env.errors import DataError, MissingFileError, shown
 from orchestai_env.execution.extra import needs_extra
+from orchestai_env.execution.prompt import whole
 
 OnProgress = Callable[[Path, int, int], None]
 """Called now and then with a file, how far it was read, and how far it goes."""
@@ -31,6 +32,14 @@ PARQUET_ROWS = 256
 _PICKLE_NAMES = {".pkl", ".pickle", ".p", ".pk", ".joblib", ".dill"}
 _PACKED_NAMES = {".gz", ".bz2", ".xz", ".zip", ".zst"}
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd"}
+"""First bytes of files that have to be unpacked first."""
+
+
+_ARRAY = (
+    "expected one JSON object a line, got the beginning of an array; write its objects a line "
+    "each (jq -c '.[]' FILE)"
+)
 
 
 class Record(NamedTuple):
@@ -42,12 +51,15 @@ class Record(NamedTuple):
 
 
 def check_input(path: Path) -> None:
-    """Checks that a file is there and is no pickle, by name and by content; opens nothing else.
+    """Checks that a file is there, and is neither a pickle, by name and by content, nor an archive.
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it is a pickle: loading one runs whatever code its author put in.
+        DataError: it is a pickle: loading one runs whatever code its author put in; or it is a
+            folder, empty, or packed by something else than gzip.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: expected a file, got a folder; name a file in it")
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; check the path")
     if _is_named_pickle(path) or _starts_as_pickle(path):
@@ -56,6 +68,13 @@ def check_input(path: Path) -> None:
             "is loaded; where you trust its author, turn it into a table with pandas: "
             "`pandas.read_pickle(FILE).to_parquet(TABLE)`, and convert that"
         )
+    with path.open("rb") as raw:
+        head = raw.read(5)
+    if not head:
+        raise DataError(f"{path}: expected records, got an empty file; fetch it again")
+    for start, name in _ARCHIVES.items():
+        if head.startswith(start):
+            raise DataError(f"{path}: expected plain or gzipped data, got {name}; unpack it first")
 
 
 def _is_named_pickle(path: Path) -> bool:
@@ -122,7 +141,13 @@ def _read_csv(
                 yield Record(place, dict(zip(wanted, values, strict=True)))
         except csv.Error as error:
             _refuse(f"{path}:{reader.line_num}", f"expected CSV, got text that breaks ({error})")
-        except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            _refuse(
+                f"{path}:{reader.line_num + 1}",
+                f"expected text in UTF-8, got bytes that are none ({error.reason}); save the table "
+                "in UTF-8",
+            )
+        except (EOFError, OSError, zlib.error) as error:
             _refuse_damage(path, reader.line_num, error)
         tell(path, size, size)
 
@@ -145,7 +170,7 @@ def _read_parquet(
                     yield Record(f"{path}:{number}", fields)
                 done += batch.num_rows
                 tell(path, done, size)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: the file is damaged ({reason}); fetch it again") from None
 
@@ -153,6 +178,8 @@ def _read_parquet(
 def _chosen(
     path: Path, header: Sequence[str], columns: Callable[[Sequence[str]], Sequence[str]]
 ) -> Sequence[str]:
+    if not header:
+        _refuse(f"{path}:1", "expected the names of columns, got nothing")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         _refuse(f"{path}:1", f"column {twice[0]!r} comes twice; rename one")
@@ -178,9 +205,12 @@ def read_json_records(path: Path, left_out: LeftOut, tell: OnProgress) -> Iterat
                 if not line.strip():
                     continue
                 place = f"{path}:{number}"
+                if number == 1 and line.lstrip().startswith(b"["):
+                    left_out.add(place, _ARRAY)
+                    continue
                 try:
-                    fields = json.loads(line)
-                except (ValueError, RecursionError) as error:
+                    fields = read_json(line)
+                except ValueError as error:
                     left_out.add(place, f"expected one JSON object a line, got no JSON ({error})")
                     continue
                 if isinstance(fields, dict):
@@ -190,6 +220,30 @@ def read_json_records(path: Path, left_out: LeftOut, tell: OnProgress) -> Iterat
         except (EOFError, OSError, zlib.error) as error:
             _refuse_damage(path, number, error)
         tell(path, size, size)
+
+
+def read_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text; half characters, which no file can hold, become U+FFFD.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    mark: Any = "\\ud" if isinstance(text, str) else b"\\ud"
+    try:
+        value = json.loads(text)
+        return _whole(value) if mark in text.lower() else value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 @contextlib.contextmanager

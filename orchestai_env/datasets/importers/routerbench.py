@@ -2,7 +2,8 @@
 
 Columns of withmartian/routerbench, from `convertors/`: sample_id, prompt, eval_name, then for each
 model `M` its score 0..1 as `M`, `M|total_cost` [USD] and `M|model_response`, and
-oracle_model_to_route_to. Neither tokens nor latency are recorded.
+oracle_model_to_route_to. Tables made in its manner say `M|cost`, too. Neither tokens nor latency
+are recorded.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from orchestai_env.datasets.importers.reading import check_input, read_table
 from orchestai_env.datasets.importers.tables import Call, Query, TableWriter
 from orchestai_env.errors import DataError
 
-COST, RESPONSE = "|total_cost", "|model_response"
+COSTS, RESPONSE = ("|total_cost", "|cost"), "|model_response"
 KEYS = ("sample_id", "prompt", "eval_name")
 
 
@@ -30,7 +31,8 @@ KEYS = ("sample_id", "prompt", "eval_name")
 class _Columns:
     """What the header of a table says; filled when it is read."""
 
-    workers: tuple[str, ...] = ()
+    workers: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    """Name -> column of costs."""
     without_cost: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
 
@@ -40,22 +42,27 @@ class _Columns:
         Raises:
             DataError: one is missing, or there is no worker.
         """
-        ends = (COST, RESPONSE)
+        ends = (*COSTS, RESPONSE)
         named = {n.removesuffix(end): None for n in header for end in ends if n.endswith(end)}
         missing = [name for name in (*KEYS, *named) if name not in header]
         if missing:
             raise DataError(f"column {missing[0]!r} is missing; got {', '.join(header)}")
         if not named:
             raise DataError(
-                f"expected a column WORKER{COST} or WORKER{RESPONSE} beside each score column "
+                f"expected a column WORKER{COSTS[0]} or WORKER{RESPONSE} beside each score column "
                 f"WORKER, got {', '.join(header)}"
             )
-        self.workers = tuple(named)
-        costs = [name + COST for name in named if name + COST in header]
-        self.without_cost = tuple(name for name in named if name + COST not in header)
+        self.workers = {
+            name: next((name + end for end in COSTS if name + end in header), None)
+            for name in named
+        }
+        costs = [cost for cost in self.workers.values() if cost is not None]
+        self.without_cost = tuple(name for name, cost in self.workers.items() if cost is None)
         read = {*KEYS, *named, *costs}
         self.passed_over = tuple(
-            name for name in header if name not in read and not name.endswith(RESPONSE)
+            name or "the one without a name"  # row numbers, as pandas writes them
+            for name in header
+            if name not in read and not name.endswith(RESPONSE)
         )
         return [*KEYS, *named, *costs]
 
@@ -71,8 +78,9 @@ class _Columns:
             prompt=text(fields, "prompt"),
         )
         calls = []
-        for worker in self.workers:
-            score, cost_usd = number(fields, worker, most=1.0), number(fields, worker + COST)
+        for worker, cost in self.workers.items():
+            score = number(fields, worker, most=1.0)
+            cost_usd = None if cost is None else number(fields, cost)
             if score is not None:
                 calls.append(Call(worker=worker, score=score, cost_usd=cost_usd))
         if not calls:

@@ -3,10 +3,13 @@
 Fields of microsoft/JARVIS, `taskbench/format_data.py`: id, user_request, task_steps, task_nodes
 [{task, arguments}], task_links [{source, target}], n_tools; its copy on Hugging Face calls them
 instruction, tool_steps, tool_nodes and tool_links, and stores the last three as JSON in text.
+Where there is no gold graph, as before the requests were checked, sampled_nodes and sampled_links
+have the one that the request was written for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -16,9 +19,16 @@ from typing import Any
 from orchestai_env.datasets.importers.conversion import Converted, ConvertSettings, Workspace
 from orchestai_env.datasets.importers.fields import text
 from orchestai_env.datasets.importers.plans import PlanWriter
-from orchestai_env.datasets.importers.reading import check_input, read_json_records
+from orchestai_env.datasets.importers.reading import check_input, read_json, read_json_records
 from orchestai_env.errors import DataError, OrchestAIError, shown
 from orchestai_env.workflow import Subtask, Workflow
+
+_GRAPHS = (
+    ("task_nodes", "task_links"),
+    ("tool_nodes", "tool_links"),
+    ("sampled_nodes", "sampled_links"),
+)
+"""Fields of a graph, the best first."""
 
 _REFERENCE = re.compile(r"<node-(\d+)>")
 """How an argument names the result of another node, by index."""
@@ -32,14 +42,16 @@ def import_taskbench(settings: ConvertSettings, workspace: Workspace, converted:
     for path in settings.inputs:
         check_input(path)
         converted.inputs.append(path)
-    num_without_steps = 0
+    num_without_steps = num_sampled = 0
     with PlanWriter(workspace.plans) as plans:
         for path in settings.inputs:
             for place, fields in read_json_records(path, workspace.left_out, workspace.tell):
                 try:
-                    workflow, has_steps = _parse(fields, settings.name)
+                    nodes, links = _graph(fields)
+                    workflow, has_steps = _parse(fields, nodes, links, settings.name)
                     plans.add(workflow)
                     num_without_steps += not has_steps
+                    num_sampled += nodes == "sampled_nodes"
                 except OrchestAIError as error:
                     workspace.left_out.add(place, str(error))
         converted.num_workflows, converted.task_types = len(plans), plans.task_types
@@ -48,14 +60,36 @@ def import_taskbench(settings: ConvertSettings, workspace: Workspace, converted:
             f"{num_without_steps} workflows have another number of steps than of nodes: their "
             "subtasks are named by type alone"
         )
+    if num_sampled:
+        converted.notes.append(
+            f"{num_sampled} workflows have no gold graph: theirs is the sampled one, which the "
+            "request was written for and may not keep to"
+        )
 
 
-def _parse(fields: Mapping[str, Any], name: str) -> tuple[Workflow, bool]:
+def _graph(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the fields of the nodes and links.
+
+    Raises:
+        DataError: there is no graph.
+    """
+    for nodes, links in _GRAPHS:
+        if fields.get(nodes) is not None:
+            return nodes, links
+    raise DataError(
+        f"expected task_nodes (or tool_nodes), the gold graph of data.json; got only "
+        f"{', '.join(fields)}"
+    )
+
+
+def _parse(
+    fields: Mapping[str, Any], nodes_key: str, links_key: str, name: str
+) -> tuple[Workflow, bool]:
     """Returns a workflow, and whether its subtasks have the texts of steps."""
     instruction = text(fields, "user_request" if "user_request" in fields else "instruction")
-    nodes = [_node(node) for node in _list(fields, "task_nodes", "tool_nodes")]
-    links = [_link(link) for link in _list(fields, "task_links", "tool_links")]
-    steps = _list(fields, "task_steps", "tool_steps")
+    nodes = [_node(node) for node in _list(fields, nodes_key)]
+    links = [_link(link) for link in _list(fields, links_key)]
+    steps = _list(fields, "tool_steps" if "tool_steps" in fields else "task_steps", default=[])
     types = [kind for kind, _ in nodes]
     has_steps = len(steps) == len(nodes) and all(isinstance(s, str) and s.strip() for s in steps)
     names = steps if has_steps else types
@@ -75,25 +109,15 @@ def _id(fields: Mapping[str, Any]) -> str:
     return str(value)
 
 
-def _list(fields: Mapping[str, Any], *keys: str) -> list[Any]:
-    """Returns the list under the first of these keys that is there, read from text if need be."""
-    for key in keys:
-        value = fields.get(key)
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise DataError(f"{key}: expected a list, got {shown(fields[key])}") from None
-        if isinstance(value, list):
-            return value
-        if value is not None:
-            raise DataError(f"{key}: expected a list, got {shown(value)}")
-    if keys[0] == "task_steps":
-        return []
-    raise DataError(
-        f"expected {keys[0]} (or {keys[1]}), the gold graph of data.json; got only "
-        f"{', '.join(fields)}"
-    )
+def _list(fields: Mapping[str, Any], key: str, default: list[Any] | None = None) -> list[Any]:
+    """Returns a list, read from text if need be; the default where there is none."""
+    value = fields.get(key, default)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = read_json(value)
+    if not isinstance(value, list):
+        raise DataError(f"{key}: expected a list, got {shown(fields.get(key))}")
+    return value
 
 
 def _node(node: Any) -> tuple[str, frozenset[int]]:

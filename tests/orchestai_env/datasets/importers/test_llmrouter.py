@@ -108,9 +108,10 @@ def test_bad_field_is_named_with_file_and_line(
     ("line", "expected"),
     [
         ('{"query": "torn', "expected one JSON object a line, got no JSON"),
-        ("[1, 2]", "expected a JSON object, got [1, 2]"),
+        ("[1, 2]", "got the beginning of an array; write its objects a line each"),
+        ("12", "expected a JSON object, got 12"),
         ('{"query": "no task"}', "task_name: expected text, got no such key among query"),
-        ("[" * 100_000, "got no JSON"),
+        ('{"query": ' + "[" * 100_000, "got no JSON (it is nested too deeply)"),
     ],
 )
 def test_line_that_is_no_object_is_refused(

@@ -207,6 +207,50 @@ def test_torn_line_is_left_out_with_skip_bad(
     assert f"{file}:2: " in listed and listed.count("\n") == 1
 
 
+def test_torn_last_line_is_listed_too(logs: Path, rules: Path, minari_root: Path) -> None:
+    file = next(logs.glob("*.jsonl"))
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines, lines[0][:50]]))
+
+    arguments = ("--logs", logs, "--dataset_id", "workflows-v0", "--rules", rules)
+    run(*arguments, "--skip-bad")
+
+    listed = (minari_root / "workflows-v0" / "left_out.txt").read_text()
+    assert f"{file}:{len(lines) + 1}: " in listed and listed.count("\n") == 1
+
+
+def test_executions_without_steps_are_left_out_and_counted(
+    played: list[Played], rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = next(episode.record for episode in played if not episode.record.success)
+    with ExecutionLogger(tmp_path / "logs", fsync="never") as logger:
+        logger.append(failed)
+        for name in ("first", "second"):
+            logger.append(failed.model_copy(update={"execution_id": name, "interrupted": True}))
+        nothing = {"success": False, "total_cost": 0.0, "total_latency_ms": 0.0, "outputs": {}}
+        empty = failed.execution_result.model_copy(update=nothing)
+        bare = {"execution_id": "bare", "decisions": (), "cost": 0.0, "execution_result": empty}
+        logger.append(failed.model_copy(update=bare))
+
+    run("--logs", tmp_path / "logs", "--dataset_id", "workflows-v0", "--rules", rules)
+
+    assert minari.load_dataset("workflows-v0").total_episodes == 1
+    shown = capsys.readouterr().out
+    assert "2 interrupted executions were left out" in shown
+    assert "1 executions without a decision were left out" in shown
+
+
+def test_log_of_interrupted_executions_is_refused(
+    refused: Any, played: list[Played], tmp_path: Path
+) -> None:
+    failed = next(episode.record for episode in played if not episode.record.success)
+    with ExecutionLogger(tmp_path / "logs", fsync="never") as logger:
+        logger.append(failed.model_copy(update={"interrupted": True}))
+
+    line = refused(export, "--logs", tmp_path / "logs", "--dataset_id", "workflows-v0")
+    assert "expected at least one execution to export, got none (1 interrupted, 0 without" in line
+
+
 def test_taken_and_malformed_names_are_refused(refused: Any, logs: Path, rules: Path) -> None:
     run("--logs", logs, "--dataset_id", "workflows-v0", "--rules", rules)
 
