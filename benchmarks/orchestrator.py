@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import openai
@@ -22,6 +23,7 @@ import openai
 from benchmarks.timing import print_machine, print_table, spread
 from orchestai_env.execution.budget import sum_usd
 from orchestai_env.execution.chooser import RandomChooser
+from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.live_setup import live_means, live_workflows
 from orchestai_env.execution.orchestrator import Orchestrator
 from orchestai_env.execution.prompt import prompt_text
@@ -34,6 +36,15 @@ from tests.orchestai_env.execution.test_orchestrator_faults import FAULTS, execu
 
 _PARALLEL = 64
 _TYPE = "work"
+
+
+class _Time(NamedTuple):
+    """Time of a call."""
+
+    wall_ms: float
+    cpu_ms: float
+    """Of this process, which the server is a part of: equal in all cases."""
+
 
 Latency = float | Callable[[SeenRequest], float]
 Execute = Callable[[Workflow], Awaitable[float]]
@@ -48,19 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--faulty", type=int, default=2000, help="workflows against faults")
     args = parser.parse_args(argv)
     print_machine()
-    bare, orchestrated = [], []
-    for _ in range(args.rounds):
-        bare.append(asyncio.run(_bare(args.workflows)))
-        orchestrated.append(asyncio.run(_orchestrated(args.workflows)))
-    ratio = statistics.median(orchestrated) / statistics.median(bare)
-    added = statistics.median(orchestrated) - statistics.median(bare)
-    print_table(
-        ["per call, 64 at once", "median [ms]", "least", "most", "ratio", "added [ms]"],
-        [
-            ["bare openai client", *spread(bare), "1", ""],
-            ["orchestrator", *spread(orchestrated), f"{ratio:.2f}", f"{added:.2f}"],
-        ],
-    )
+    _print_overhead(args.workflows, args.rounds)
     ratios = asyncio.run(_makespans(args.dags))
     worst, median = max(ratios), statistics.median(ratios)
     print_table(
@@ -68,6 +67,30 @@ def main(argv: Sequence[str] | None = None) -> None:
         [[f"{args.dags} random DAGs", *(f"{x:.4f}" for x in (median, np.mean(ratios), worst))]],
     )
     _print_faulty(args.faulty)
+
+
+def _print_overhead(count: int, rounds: int) -> None:
+    """Times the bare client, the orchestrator, and the orchestrator with its log, in turn."""
+    times: dict[str, list[_Time]] = {
+        "bare openai client": [],
+        "orchestrator": [],
+        "orchestrator, logged": [],
+    }
+    bare, unlogged, logged = times.values()
+    for _ in range(rounds):
+        bare.append(asyncio.run(_bare(count)))
+        unlogged.append(asyncio.run(_orchestrated(count)))
+        with tempfile.TemporaryDirectory() as folder, ExecutionLogger(folder) as log:
+            logged.append(asyncio.run(_orchestrated(count, log)))
+    for name, title in (("wall_ms", "per call, 64 at once"), ("cpu_ms", "the same, CPU time")):
+        rows = []
+        for case, found in times.items():
+            taken, basis = ([getattr(time, name) for time in one] for one in (found, bare))
+            added = [one - other for one, other in zip(taken, basis, strict=True)]
+            ratio = statistics.median(taken) / statistics.median(basis)
+            rows.append([case, *spread(taken), f"{ratio:.2f}", *spread(added)])
+        header = [title, "median [ms]", "least", "most", "ratio"]
+        print_table([*header, "median added [ms]", "least", "most"], rows)
 
 
 def _print_faulty(count: int) -> None:
@@ -104,8 +127,16 @@ def _jobs(count: int) -> list[Workflow]:
     ]
 
 
-async def _bare(count: int) -> float:
-    """Returns the time of a call [ms] of the client alone, two after another in each of many."""
+async def _timed(count: int, work: Callable[[], Awaitable[None]]) -> _Time:
+    """Does the work 64 times at once; returns the time of each of so many calls."""
+    began, cpu_s = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(work() for _ in range(_PARALLEL)))
+    took_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+    return _Time(1000 * took_s / count, 1000 * cpu_s / count)
+
+
+async def _bare(count: int) -> _Time:
+    """Times calls of the client alone, two after another in each of many."""
     request = CallRequest(instruction="job", subtask="step 0", task_type=_TYPE)
     with OpenAIServer() as server:
         client = openai.AsyncOpenAI(base_url=server.base_url, api_key="none", max_retries=0)
@@ -118,15 +149,15 @@ async def _bare(count: int) -> float:
                         model="m", messages=[{"role": "user", "content": prompt_text(request)}]
                     )
 
-        began = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(_PARALLEL)))
-        took = time.perf_counter() - began
+        taken = await _timed(2 * count, work)
         await client.close()
-    return 1000 * took / (2 * count)
+    return taken
 
 
 @contextlib.asynccontextmanager
-async def _serving(jobs: Sequence[Workflow], latency_s: Latency = 0.0) -> AsyncIterator[Execute]:
+async def _serving(
+    jobs: Sequence[Workflow], latency_s: Latency = 0.0, log: ExecutionLogger | None = None
+) -> AsyncIterator[Execute]:
     """Yields what executes one of the jobs and returns its makespan [ms]."""
     with OpenAIServer(latency_s=latency_s) as server:
         pool = _pool(server.base_url)
@@ -137,6 +168,7 @@ async def _serving(jobs: Sequence[Workflow], latency_s: Latency = 0.0) -> AsyncI
             planner=AnnotatedPlanner(jobs, known.task_types),
             chooser=RandomChooser(),
             means=means,
+            log=log,
         )
 
         async def execute(job: Workflow) -> float:
@@ -148,10 +180,10 @@ async def _serving(jobs: Sequence[Workflow], latency_s: Latency = 0.0) -> AsyncI
             await worker.close()
 
 
-async def _orchestrated(count: int) -> float:
-    """Returns the time of a call [ms] of the same calls in workflows."""
+async def _orchestrated(count: int, log: ExecutionLogger | None = None) -> _Time:
+    """Times the same calls in workflows."""
     jobs = _jobs(count)
-    async with _serving(jobs) as execute:
+    async with _serving(jobs, log=log) as execute:
         await execute(jobs[0])  # compiles
         waiting = iter(jobs)
 
@@ -159,10 +191,7 @@ async def _orchestrated(count: int) -> float:
             for job in waiting:
                 await execute(job)
 
-        began = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(_PARALLEL)))
-        took = time.perf_counter() - began
-    return 1000 * took / (2 * count)
+        return await _timed(2 * count, work)
 
 
 async def _makespans(count: int) -> list[float]:

@@ -149,10 +149,13 @@ def test_call_that_is_given_up_ends_its_request() -> None:
     asyncio.run(run())
 
 
-def test_many_calls_share_one_worker() -> None:
+@pytest.mark.parametrize("concurrency", [8, 100])  # one client, and several
+def test_many_calls_share_one_worker(concurrency: int) -> None:
     async def run() -> None:
         async with OpenAIServer(latency_s=0.05) as server:
-            spec = LiveWorkerSettings(name="w", model="m", base_url=server.base_url)
+            spec = LiveWorkerSettings(
+                name="w", model="m", base_url=server.base_url, concurrency=concurrency
+            )
             worker = OpenAIWorker(spec)
             assert isinstance(worker, Worker)
             answers = await asyncio.gather(*(worker.call(REQUEST) for _ in range(30)))
