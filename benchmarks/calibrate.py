@@ -19,7 +19,7 @@ from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.calibration.calibrate import calibrate
 from orchestai_env.datasets.calibration.fit import fit_pool
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
-from orchestai_env.execution.log_reading import read_log
+from orchestai_env.execution.log.log_reading import read_log
 from orchestai_env.outcomes.simulated import SimulationSettings
 from tests.orchestai_env.datasets.calibration.played_log import played_records
 

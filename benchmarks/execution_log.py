@@ -26,9 +26,9 @@ from benchmarks.timing import (
     print_machine,
     print_table,
 )
-from orchestai_env.execution.execution_log import ExecutionLogger, Fsync
-from orchestai_env.execution.log_reading import logged_ids, read_log
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.execution_log import ExecutionLogger, Fsync
+from orchestai_env.execution.log.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.record import ExecutionRecord
 
 NUM_SUBTASKS, NUM_WORKERS = 5, 8
 OUTPUT = "some words of an answer " * 17

@@ -21,14 +21,14 @@ import numpy as np
 import openai
 
 from benchmarks.timing import print_machine, print_table, spread
-from orchestai_env.execution.budget import sum_usd
+from orchestai_env.execution.calls.budget import sum_usd
 from orchestai_env.execution.chooser import RandomChooser
-from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.live_setup import live_means, live_workflows
+from orchestai_env.execution.log.execution_log import ExecutionLogger
 from orchestai_env.execution.orchestrator import Orchestrator
-from orchestai_env.execution.prompt import prompt_text
-from orchestai_env.execution.worker import CallRequest
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.workers.prompt import prompt_text
+from orchestai_env.execution.workers.worker import CallRequest
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.planning.annotated import AnnotatedPlanner
 from orchestai_env.workflow import Subtask, Workflow
 from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest

@@ -16,7 +16,7 @@ from orchestai_env.datasets.prepare_command import add_prepare_command
 from orchestai_env.datasets.recorded_import import describe_import, import_recorded
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.errors import OrchestAIError
-from orchestai_env.execution.collect_command import add_collect_command
+from orchestai_env.execution.collection.collect_command import add_collect_command
 from orchestai_env.execution.run_command import add_run_command
 from orchestai_env.render_command import add_render_command
 from orchestai_env.settings import load_yaml

@@ -11,10 +11,10 @@
     ├── PlanningError (RuntimeError)         a planner cannot plan, or its plan is no good
     ├── MaskedActionError (ValueError)       a forbidden worker under on_masked_action="error"
     ├── CheckpointError (ValueError)         a checkpoint is broken or of another shape
-    ├── WorkerCallError (RuntimeError)       a real call gave no answer; execution/worker.py
-    ├── BudgetError (RuntimeError)           the budget of all is spent; execution/budget.py
-    ├── LedgerError (ValueError)             no amount, or settled twice; execution/budget.py
-    ├── ExecutionLogError (OSError)          the log cannot be written; execution/log_writing.py
+    ├── WorkerCallError (RuntimeError)       a real call gave no answer; execution/workers/worker.py
+    ├── BudgetError (RuntimeError)           the budget of all is spent; execution/calls/budget.py
+    ├── LedgerError (ValueError)             no amount, or settled twice; execution/calls/budget.py
+    ├── ExecutionLogError (OSError)          the log cannot be written; execution/log/log_writing.py
     └── MissingPackageError (gymnasium's DependencyNotInstalled)  an optional package is not there
 
 Callers catch the base class; a message says what was expected, what came, where, and what to do.

@@ -33,8 +33,8 @@ FORBIDDEN_IMPORTS = {
 }
 # Local workers and their tokenizers load it when they are built.
 ALLOWED_IMPORTS = {
-    ("orchestai_env/execution/tokens.py", "transformers"),
-    ("orchestai_env/execution/transformers_worker.py", "transformers"),
+    ("orchestai_env/execution/workers/tokens.py", "transformers"),
+    ("orchestai_env/execution/workers/transformers_worker.py", "transformers"),
 }
 
 

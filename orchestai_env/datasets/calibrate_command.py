@@ -12,7 +12,7 @@ from orchestai_env.datasets.calibration.report import PAGE, write_report
 from orchestai_env.datasets.calibration.simulated_pool import write_simulated_pool
 from orchestai_env.errors import ConfigError
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.log_reading import LogReader, read_log
+from orchestai_env.execution.log.log_reading import LogReader, read_log
 
 _MOST_LISTED = 20
 

@@ -24,7 +24,7 @@ from orchestai_env.datasets.recorded_csv import OUTCOME_COLUMNS, QUERY_COLUMNS, 
 from orchestai_env.datasets.recorded_import import PLANNING
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
 from orchestai_env.datasets.training_data import is_text, links_of
-from orchestai_env.execution.record import Decision, ExecutionRecord
+from orchestai_env.execution.log.record import Decision, ExecutionRecord
 
 SOURCE = "logs"
 """Name of the source, as settings of an import give it."""

@@ -26,9 +26,9 @@ from orchestai_env.datasets.training_data import (
     reason_to_leave_out,
 )
 from orchestai_env.errors import ConfigError, MissingFileError
-from orchestai_env.execution.log_files import log_files
-from orchestai_env.execution.log_reading import read_log
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.log_files import log_files
+from orchestai_env.execution.log.log_reading import read_log
+from orchestai_env.execution.log.record import ExecutionRecord
 
 _TOLD_EVERY = 4_000_000  # bytes between two words on progress, some 50 ms
 

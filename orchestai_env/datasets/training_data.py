@@ -14,7 +14,7 @@ import pydantic_core
 
 from orchestai_env.datasets.splits import split_of
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 
 SUFFIXES = (".json", ".parquet")
 """Ends of the names of the files that hold training data."""

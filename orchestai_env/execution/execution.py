@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 
 from orchestai_env.episodes import Episodes
-from orchestai_env.execution.budget import BudgetError, Ledger
-from orchestai_env.execution.call_records import CallProgress
-from orchestai_env.execution.calls import Caller
-from orchestai_env.execution.checks import Check
+from orchestai_env.execution.calls.budget import BudgetError, Ledger
+from orchestai_env.execution.calls.call_records import CallProgress
+from orchestai_env.execution.calls.calls import Caller
+from orchestai_env.execution.calls.side_calls import SideCalls
+from orchestai_env.execution.checks.checks import Check
 from orchestai_env.execution.chooser import Probabilities, next_allowed
 from orchestai_env.execution.live_episode import CallEnd, LiveEpisode
-from orchestai_env.execution.logged_result import logged_result
-from orchestai_env.execution.record import (
+from orchestai_env.execution.log.logged_result import logged_result
+from orchestai_env.execution.log.record import (
     Decision,
     ExecutionRecord,
     PlannerOutputs,
     WorkflowGraph,
 )
-from orchestai_env.execution.side_calls import SideCalls
-from orchestai_env.execution.worker import CallRequest
+from orchestai_env.execution.workers.worker import CallRequest
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.live_clock import OpenCall
 from orchestai_env.planning.planner import Plan

@@ -13,15 +13,15 @@ from orchestai_env.datasets.folder import DESCRIPTION
 from orchestai_env.errors import ConfigError, unknown_name
 from orchestai_env.execution.chooser import CHOOSERS
 from orchestai_env.execution.execution import Means
-from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.live_setup import known_workers, live_vocabulary, live_workflows
+from orchestai_env.execution.log.execution_log import ExecutionLogger
+from orchestai_env.execution.log.redaction import load_redaction
 from orchestai_env.execution.orchestrator import (
     TIMEOUT_MS,
     Log,
     Orchestrator,
     OrchestratorSettings,
 )
-from orchestai_env.execution.redaction import load_redaction
 from orchestai_env.execution.trained_files import (
     TrainedChooser,
     content_name,
@@ -29,7 +29,7 @@ from orchestai_env.execution.trained_files import (
     suffixes,
 )
 from orchestai_env.execution.worker_planner import WorkerPlanner
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.planning.annotated import AnnotatedPlanner
 from orchestai_env.planning.planner import Planner
 from orchestai_env.settings import parse_settings

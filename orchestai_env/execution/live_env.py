@@ -14,8 +14,8 @@ from orchestai_env.errors import ConfigError
 from orchestai_env.execution.execution import Execution, Means
 from orchestai_env.execution.live_setup import live_means, live_workflows
 from orchestai_env.execution.loop_thread import LoopThread
-from orchestai_env.execution.worker import Worker
-from orchestai_env.execution.worker_settings import LivePool, load_workers
+from orchestai_env.execution.workers.worker import Worker
+from orchestai_env.execution.workers.worker_settings import LivePool, load_workers
 from orchestai_env.planning.planner import Plan
 from orchestai_env.state import NUMBER, WORKFLOW
 from orchestai_env.workflow import Workflow, read_workflows

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from orchestai_env.episodes import Episodes
 from orchestai_env.errors import ConfigError
-from orchestai_env.execution.to_the_end import to_the_end
+from orchestai_env.execution.calls.to_the_end import to_the_end
 from orchestai_env.live_clock import LiveClock, OpenCall
 from orchestai_env.outcomes.tables import LIVE
 from orchestai_env.state import TERMINATED, TRUNCATED

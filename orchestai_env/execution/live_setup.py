@@ -15,13 +15,13 @@ from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.calibration.simulated_pool import load_simulated_pool
 from orchestai_env.datasets.folder import load_dataset
 from orchestai_env.errors import ConfigError, UnknownWorkerError, unknown_name
-from orchestai_env.execution.budget import Ledger
-from orchestai_env.execution.calls import Caller
-from orchestai_env.execution.check_settings import load_checks
+from orchestai_env.execution.calls.budget import Ledger
+from orchestai_env.execution.calls.calls import Caller
+from orchestai_env.execution.checks.check_settings import load_checks
 from orchestai_env.execution.execution import Means
-from orchestai_env.execution.pricing import prices_of
-from orchestai_env.execution.worker import Worker
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.workers.pricing import prices_of
+from orchestai_env.execution.workers.worker import Worker
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.outcomes.live import assumed_statistics, live_tables
 from orchestai_env.outcomes.tables import RECORDED
 from orchestai_env.settings import read_yaml

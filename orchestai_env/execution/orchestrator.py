@@ -18,14 +18,14 @@ import pydantic
 from orchestai_env.dataset import Dataset
 from orchestai_env.episodes import Episodes
 from orchestai_env.errors import PlanningError
-from orchestai_env.execution.budget import BudgetError
+from orchestai_env.execution.calls.budget import BudgetError
+from orchestai_env.execution.calls.side_calls import SideCalls
+from orchestai_env.execution.calls.to_the_end import to_the_end
 from orchestai_env.execution.chooser import Chooser, explored
 from orchestai_env.execution.execution import Execution, Means
-from orchestai_env.execution.logged_result import execution_result
+from orchestai_env.execution.log.logged_result import execution_result
+from orchestai_env.execution.log.record import ExecutionRecord, LoggedResult, PlannerOutputs
 from orchestai_env.execution.loop_thread import LoopThread
-from orchestai_env.execution.record import ExecutionRecord, LoggedResult, PlannerOutputs
-from orchestai_env.execution.side_calls import SideCalls
-from orchestai_env.execution.to_the_end import to_the_end
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.planning.planned import planned_dataset

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestai_env.errors import ConfigError
-from orchestai_env.execution.budget import BudgetError
+from orchestai_env.execution.calls.budget import BudgetError
 from orchestai_env.execution.execution import Execution
 from orchestai_env.execution.extra import needs_extra
 from orchestai_env.execution.live_arguments import add_live_arguments, logger_of, orchestrator_of
 from orchestai_env.execution.live_setup import live_means
-from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution.worker_settings import load_workers
+from orchestai_env.execution.log.record import ExecutionRecord
+from orchestai_env.execution.workers.worker_settings import load_workers
 from orchestai_env.render.text import dollars, render_text, seconds
 from orchestai_env.schedule import ScheduleRecorder
 from orchestai_env.workflow import read_workflows

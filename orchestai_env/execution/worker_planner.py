@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from orchestai_env.execution.worker import CallRequest, Worker
+from orchestai_env.execution.workers.worker import CallRequest, Worker
 from orchestai_env.planning.language_model import LanguageModelPlanner
 from orchestai_env.planning.planner import Plan
 

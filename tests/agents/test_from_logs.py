@@ -13,9 +13,9 @@ import yaml
 
 from agents import train_phase2
 from orchestai_env.cli import main
-from orchestai_env.execution.log_reading import read_log
-from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution.worker import Answer, CallRequest, Usage
+from orchestai_env.execution.log.log_reading import read_log
+from orchestai_env.execution.log.record import ExecutionRecord
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Usage
 from tests.entry_points import OURS, declare
 
 TYPES = ("coding", "math")

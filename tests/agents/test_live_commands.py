@@ -15,8 +15,8 @@ from agents.agent import Setting
 from orchestai_env.cli import main
 from orchestai_env.execution.live_arguments import contents
 from orchestai_env.execution.live_setup import known_workers
-from orchestai_env.execution.log_reading import read_log
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.log_reading import read_log
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.rules import EpisodeRules
 from tests.agents.problems import WEIGHTS
 from tests.agents.saved_models import model_of, ours, save

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from orchestai_env.cli import main
-from orchestai_env.execution.log_reading import read_log
+from orchestai_env.execution.log.log_reading import read_log
 from supervised.planner_checkpoint import PLANNER_KEY, planner_state
 from tests.entry_points import OURS, declare
 from tests.orchestai_env.execution.known import calibrated, worker

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from orchestai_env.datasets.splits import normalised
 from orchestai_env.errors import DataError
-from orchestai_env.execution.record import Decision, ExecutionRecord
+from orchestai_env.execution.log.record import Decision, ExecutionRecord
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

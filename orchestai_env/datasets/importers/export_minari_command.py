@@ -14,7 +14,7 @@ from orchestai_env.datasets.importers.minari_export import (
     export_minari,
 )
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.worker_settings import load_workers
+from orchestai_env.execution.workers.worker_settings import load_workers
 from orchestai_env.rules import EpisodeRules
 from orchestai_env.settings import load_yaml
 

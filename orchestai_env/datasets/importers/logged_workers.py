@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import DataError, UnknownWorkerError, unknown_name
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.outcomes.live import live_tables
 from orchestai_env.outcomes.tables import WorkerStatistics

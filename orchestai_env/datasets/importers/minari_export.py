@@ -20,8 +20,8 @@ from orchestai_env.datasets.importers.logged_workers import LoggedWorkers, surve
 from orchestai_env.datasets.importers.replay import ReplayedEpisode, replay
 from orchestai_env.errors import ConfigError, DataError, OrchestAIError
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.log_reading import read_log
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.log_reading import read_log
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules
 from orchestai_env.workers import WorkerPool

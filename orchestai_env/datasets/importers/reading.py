@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 from orchestai_env.datasets.importers.left_out import LeftOut
 from orchestai_env.errors import DataError, MissingFileError, shown
 from orchestai_env.execution.extra import needs_extra
-from orchestai_env.execution.prompt import whole
+from orchestai_env.execution.workers.prompt import whole
 
 OnProgress = Callable[[Path, int, int], None]
 """Called now and then with a file, how far it was read, and how far it goes."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from orchestai_env.datasets.importers.logged_workers import LoggedWorkers
 from orchestai_env.episodes import Episodes
 from orchestai_env.errors import DataError
-from orchestai_env.execution.record import Decision, ExecutionRecord
+from orchestai_env.execution.log.record import Decision, ExecutionRecord
 from orchestai_env.live_clock import LiveClock
 from orchestai_env.reward import RewardWeights
 from orchestai_env.rules import EpisodeRules

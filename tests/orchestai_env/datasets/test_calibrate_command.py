@@ -11,7 +11,7 @@ import pytest
 
 from orchestai_env.datasets.calibrate_command import add_calibrate_command
 from orchestai_env.datasets.calibration.simulated_pool import load_simulated_pool
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 from tests.orchestai_env.datasets.calibration.conftest import truth_records
 
 

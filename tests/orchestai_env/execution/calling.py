@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from orchestai_env.execution.openai_worker import OpenAIWorker
-from orchestai_env.execution.worker import Answer, CallRequest, Worker, WorkerCallError
-from orchestai_env.execution.worker_settings import LiveWorkerSettings
+from orchestai_env.execution.workers.openai_worker import OpenAIWorker
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Worker, WorkerCallError
+from orchestai_env.execution.workers.worker_settings import LiveWorkerSettings
 from tests.orchestai_env.execution.openai_server import OpenAIServer
 
 REQUEST = CallRequest(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestai_env.datasets.calibration.simulated_pool import SimulatedPool, write_simulated_pool
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.workflow import Subtask, Workflow
 
 TYPES = ("coding", "math", "summary")

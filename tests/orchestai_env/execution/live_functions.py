@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from orchestai_env.execution.worker import Answer, CallRequest, Usage
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Usage
 
 
 def good(request: CallRequest) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from orchestai_env.execution.record import (
+from orchestai_env.execution.log.record import (
     Decision,
     ExecutionRecord,
     LoggedResult,

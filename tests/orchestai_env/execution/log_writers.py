@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-from orchestai_env.execution.execution_log import ExecutionLogger
+from orchestai_env.execution.log.execution_log import ExecutionLogger
 from tests.orchestai_env.execution.log_records import record
 
 MAX_FILE_MB = 0.05

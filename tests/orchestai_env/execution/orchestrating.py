@@ -12,14 +12,14 @@ import numpy as np
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.errors import PlanningError
-from orchestai_env.execution.budget import Ledger
-from orchestai_env.execution.calls import Caller
-from orchestai_env.execution.check_settings import Checks
-from orchestai_env.execution.checks import Check
+from orchestai_env.execution.calls.budget import Ledger
+from orchestai_env.execution.calls.calls import Caller
+from orchestai_env.execution.checks.check_settings import Checks
+from orchestai_env.execution.checks.checks import Check
 from orchestai_env.execution.chooser import Chooser, RandomChooser
 from orchestai_env.execution.execution import Means
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
-from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.outcomes.live import live_dataset
 from orchestai_env.planning.planner import Plan, Planner

@@ -6,10 +6,16 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 
-from orchestai_env.execution.budget import Ledger
-from orchestai_env.execution.call_records import CallSettings, Prices
-from orchestai_env.execution.calls import Caller
-from orchestai_env.execution.worker import Answer, CallRequest, Fault, Usage, WorkerCallError
+from orchestai_env.execution.calls.budget import Ledger
+from orchestai_env.execution.calls.call_records import CallSettings, Prices
+from orchestai_env.execution.calls.calls import Caller
+from orchestai_env.execution.workers.worker import (
+    Answer,
+    CallRequest,
+    Fault,
+    Usage,
+    WorkerCallError,
+)
 
 USAGE = Usage(input_tokens=100, output_tokens=50)
 REQUEST = CallRequest(instruction="do it", subtask="first", task_type="math")

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from orchestai_env.errors import ConfigError, PlanningError
-from orchestai_env.execution.budget import BudgetError, sum_usd
-from orchestai_env.execution.calls import Caller
-from orchestai_env.execution.checks import Check, JudgeCheck, Verdict
+from orchestai_env.execution.calls.budget import BudgetError, sum_usd
+from orchestai_env.execution.calls.calls import Caller
+from orchestai_env.execution.checks.checks import Check, JudgeCheck, Verdict
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import OrchestratorSettings
-from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution.worker import Answer, CallRequest, Usage
 from orchestai_env.execution.worker_planner import WorkerPlanner
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Usage
 from orchestai_env.planning.planner import Planner
 from orchestai_env.rules import EpisodeRules
 from tests.orchestai_env.execution import virtual_time

@@ -17,15 +17,15 @@ from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset, builtin_workflows
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.errors import ConfigError, MissingFileError, UnknownWorkerError
-from orchestai_env.execution.budget import Ledger
-from orchestai_env.execution.checks import Verdict
+from orchestai_env.execution.calls.budget import Ledger
+from orchestai_env.execution.checks.checks import Verdict
 from orchestai_env.execution.chooser import Obs, Probabilities
 from orchestai_env.execution.execution import Means
 from orchestai_env.execution.live_setup import known_workers, live_vocabulary, live_workflows
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
-from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution.worker import Answer, CallRequest, Usage
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Usage
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.observation import KEYS, WORKER_FEATURES
 from orchestai_env.outcomes.draw import Call, draw_outcome
 from orchestai_env.planning.annotated import AnnotatedPlanner

@@ -13,9 +13,9 @@ import pytest
 
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.errors import ConfigError
-from orchestai_env.execution.budget import BudgetError
-from orchestai_env.execution.worker import Answer, CallRequest, Usage
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.calls.budget import BudgetError
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Usage
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.reward import RewardWeights, compute_reward
 from orchestai_env.workflow import Subtask, Workflow
 

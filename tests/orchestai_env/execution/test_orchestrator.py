@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from orchestai_env.errors import PlanningError
-from orchestai_env.execution.budget import Ledger
-from orchestai_env.execution.check_settings import Checks
+from orchestai_env.execution.calls.budget import Ledger
+from orchestai_env.execution.checks.check_settings import Checks
 from orchestai_env.execution.chooser import RandomChooser
 from orchestai_env.execution.execution import Means
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
-from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.rules import EpisodeRules
 from tests.orchestai_env.execution import virtual_time
 from tests.orchestai_env.execution.orchestrating import (

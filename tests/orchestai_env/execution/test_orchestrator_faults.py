@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from orchestai_env.errors import PlanningError
-from orchestai_env.execution.budget import sum_usd
+from orchestai_env.execution.calls.budget import sum_usd
 from orchestai_env.execution.chooser import RandomChooser
 from orchestai_env.execution.execution import Means
-from orchestai_env.execution.execution_log import ExecutionLogger
 from orchestai_env.execution.live_setup import live_means, live_workflows
-from orchestai_env.execution.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.execution_log import ExecutionLogger
+from orchestai_env.execution.log.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator
-from orchestai_env.execution.record import ExecutionRecord
 from orchestai_env.execution.worker_planner import WorkerPlanner
-from orchestai_env.execution.worker_settings import LivePool
+from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.planning.annotated import AnnotatedPlanner
 from orchestai_env.planning.planner import Planner
 from orchestai_env.workflow import Subtask, Workflow

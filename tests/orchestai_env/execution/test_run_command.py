@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestai_env.cli import main
-from orchestai_env.execution.log_reading import read_log
+from orchestai_env.execution.log.log_reading import read_log
 from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest
 
 PLAN = {

@@ -11,7 +11,7 @@ import pytest
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
 from orchestai_env.datasets.calibration.simulated_pool import SimulatedPool
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.workers import TaskSkill, WorkerPool, WorkerSpec
 from tests.orchestai_env.datasets.calibration.played_log import played_records

@@ -11,7 +11,7 @@ import numpy as np
 from orchestai_env.counter_rng import below, philox
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.calibration.play import Played, play
-from orchestai_env.execution.record import (
+from orchestai_env.execution.log.record import (
     Decision,
     ExecutionRecord,
     LoggedResult,

@@ -14,7 +14,7 @@ from orchestai_env.datasets.calibration import success_fit
 from orchestai_env.datasets.calibration.fit import MIN_CALLS, fit_pool
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
 from orchestai_env.errors import DataError, MissingPackageError
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.outcomes.simulated import SimulationSettings
 from tests.orchestai_env.datasets.calibration.conftest import (
     TRUTH,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 
 Records = list[ExecutionRecord]
 

@@ -13,16 +13,16 @@ import numpy.typing as npt
 
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.execution.budget import Ledger
-from orchestai_env.execution.call_records import CallSettings, Prices
-from orchestai_env.execution.calls import Caller
-from orchestai_env.execution.check_settings import Checks
-from orchestai_env.execution.checks import Check, Verdict
+from orchestai_env.execution.calls.budget import Ledger
+from orchestai_env.execution.calls.call_records import CallSettings, Prices
+from orchestai_env.execution.calls.calls import Caller
+from orchestai_env.execution.checks.check_settings import Checks
+from orchestai_env.execution.checks.checks import Check, Verdict
 from orchestai_env.execution.execution import Execution, Means
-from orchestai_env.execution.function_worker import FunctionWorker
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
-from orchestai_env.execution.record import ExecutionRecord
-from orchestai_env.execution.worker import Answer, CallRequest, Usage
+from orchestai_env.execution.workers.function_worker import FunctionWorker
+from orchestai_env.execution.workers.worker import Answer, CallRequest, Usage
 from orchestai_env.outcomes.live import live_dataset
 from orchestai_env.planning.planner import Plan
 from orchestai_env.reward import RewardWeights

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from orchestai_env.env import OrchestAIEnv
-from orchestai_env.execution.logged_result import logged_result
-from orchestai_env.execution.record import (
+from orchestai_env.execution.log.logged_result import logged_result
+from orchestai_env.execution.log.record import (
     Decision,
     ExecutionRecord,
     PlannerOutputs,

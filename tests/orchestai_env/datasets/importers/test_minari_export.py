@@ -18,7 +18,7 @@ from orchestai_env.datasets.importers.logged_workers import LoggedWorkers, surve
 from orchestai_env.datasets.importers.replay import replay
 from orchestai_env.env import OrchestAIEnv
 from orchestai_env.errors import DataError, UnknownWorkerError
-from orchestai_env.execution.execution_log import ExecutionLogger
+from orchestai_env.execution.log.execution_log import ExecutionLogger
 from orchestai_env.reward import RewardWeights, compute_reward
 from orchestai_env.rules import EpisodeRules
 from orchestai_env.workers import WorkerPool, WorkerSpec

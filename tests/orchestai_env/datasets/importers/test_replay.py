@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestai_env.datasets.importers.logged_workers import LoggedWorkers, survey
 from orchestai_env.datasets.importers.replay import ReplayedEpisode, replay
 from orchestai_env.errors import DataError
-from orchestai_env.execution.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.rules import EpisodeRules
 from tests.orchestai_env.datasets.importers.executed import (
     KEYS,

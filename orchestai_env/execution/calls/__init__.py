@@ -1,0 +1,1 @@
+"""Calls of workers: tries, waits, circuit breakers, budgets."""

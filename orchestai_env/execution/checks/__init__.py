@@ -1,0 +1,1 @@
+"""Checks: whether an output is a success."""

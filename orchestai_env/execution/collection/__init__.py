@@ -1,0 +1,1 @@
+"""Collections: many executions into one log, by one process or a cluster."""

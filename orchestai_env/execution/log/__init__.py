@@ -1,0 +1,1 @@
+"""Execution log: its records, files, schema, and what is kept out of it."""
