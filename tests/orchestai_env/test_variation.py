@@ -261,7 +261,8 @@ def test_latencies_scale_with_the_slowness_to_the_microsecond(spread: float, see
     varied = play(env, lambda obs: 0, seed=seed)
     slowness = float(env._episodes.state.slowness[0, 0])
 
-    assert varied.result.total_cost == plain.result.total_cost
+    # Calls may end in another order, and costs sum in that order.
+    assert varied.result.total_cost == pytest.approx(plain.result.total_cost, rel=1e-12)
     for subtask, expected in zip(varied.result.subtasks, plain.result.subtasks, strict=True):
         assert subtask.success == expected.success
         assert subtask.latency_ms == pytest.approx(

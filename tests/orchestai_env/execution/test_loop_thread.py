@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_errors_reach_the_caller() -> None:
     thread.close()
 
 
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """Has Ctrl-C raise, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c")
 def test_ctrl_c_reaches_the_caller_once_its_coroutine_has_ended() -> None:
     thread, ended = LoopThread(), []
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ class PretendProcesses(Executor):
         self._log.close()
 
 
+def some_die(seed: int) -> Iterator[bool]:
+    """Yields who dies: never so many in a row that the collection ends."""
+    rng = random.Random(seed)
+    while True:
+        if rng.random() < 0.3:
+            yield from (True, False, False, False)
+        yield False
+
+
 def times_done(folder: Path) -> collections.Counter[str]:
     return collections.Counter(one.execution_id for one in read_log(folder) if not one.interrupted)
 
@@ -108,16 +118,13 @@ def times_done(folder: Path) -> collections.Counter[str]:
 def test_each_execution_is_done_once_within_the_budget(
     count: int, num_parallel: int, slots: int, budget: float | None, seed: int
 ) -> None:
-    rng = random.Random(seed)
-    deaths = iter(lambda: rng.random() < 0.2, None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         slots = min(slots, num_parallel)
         whole = collection(folder, count, num_parallel, budget)
-        processes = PretendProcesses(folder, slots, budget, deaths)
         tally = Tally(folder, whole.names())
-        Dealer(whole, tally, processes, slots).run(lambda: False, lambda: None)
-        processes.close()
+        with closing(PretendProcesses(folder, slots, budget, some_die(seed))) as processes:
+            Dealer(whole, tally, processes, slots).run(lambda: False, lambda: None)
 
         assert set(times_done(folder).values()) <= {1}
         assert tally.spent_usd == pytest.approx(COST * tally.num_done)
@@ -129,9 +136,8 @@ def test_each_execution_is_done_once_within_the_budget(
 
 def test_batches_get_smaller_towards_the_end(tmp_path: Path) -> None:
     whole = collection(tmp_path, 200, 4, None)
-    processes = PretendProcesses(tmp_path, 2, None, iter(lambda: False, None))
-    Dealer(whole, Tally(tmp_path, whole.names()), processes, 2).run(lambda: False, lambda: None)
-    processes.close()
+    with closing(PretendProcesses(tmp_path, 2, None, iter(lambda: False, None))) as processes:
+        Dealer(whole, Tally(tmp_path, whole.names()), processes, 2).run(lambda: False, lambda: None)
 
     sizes = [len(batch.indices) for batch in processes.batches]
     assert sizes[0] == 32
@@ -141,19 +147,17 @@ def test_batches_get_smaller_towards_the_end(tmp_path: Path) -> None:
 
 def test_last_execution_may_spend_what_is_left(tmp_path: Path) -> None:
     whole = collection(tmp_path, 1, 4, 2.0)
-    processes = PretendProcesses(tmp_path, 4, 2.0, iter(lambda: False, None))
-    Dealer(whole, Tally(tmp_path, whole.names()), processes, 4).run(lambda: False, lambda: None)
-    processes.close()
+    with closing(PretendProcesses(tmp_path, 4, 2.0, iter(lambda: False, None))) as processes:
+        Dealer(whole, Tally(tmp_path, whole.names()), processes, 4).run(lambda: False, lambda: None)
     assert [batch.budget_usd for batch in processes.batches] == [2.0]
 
 
 def test_processes_that_die_and_get_nothing_done_end_the_collection(tmp_path: Path) -> None:
     whole = collection(tmp_path, 1, 1, None)
-    processes = PretendProcesses(tmp_path, 1, None, iter(lambda: True, None))
-    dealer = Dealer(whole, Tally(tmp_path, whole.names()), processes, 1)
-    with pytest.raises(BrokenExecutor):
-        dealer.run(lambda: False, lambda: None)
-    processes.close()
+    with closing(PretendProcesses(tmp_path, 1, None, iter(lambda: True, None))) as processes:
+        dealer = Dealer(whole, Tally(tmp_path, whole.names()), processes, 1)
+        with pytest.raises(BrokenExecutor):
+            dealer.run(lambda: False, lambda: None)
     assert len(processes.batches) == 3
 
 
