@@ -17,8 +17,10 @@ import numpy as np
 
 from benchmarks.timing import print_machine, print_table
 from orchestai_env.datasets.builtin import builtin_dataset
-from orchestai_env.datasets.calibration.fit import Estimate, fit_pool
+from orchestai_env.datasets.calibration.estimates import Estimate
+from orchestai_env.datasets.calibration.fit import fit_pool
 from orchestai_env.datasets.calibration.log_table import log_table
+from orchestai_env.datasets.calibration.shared_prior import KINSHIP_SD, OWN_SPREAD_SD
 from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.workers import TaskSkill, WorkerPool, WorkerSpec
 from tests.orchestai_env.datasets.calibration.played_log import played_records
@@ -26,18 +28,33 @@ from tests.orchestai_env.datasets.calibration.played_log import played_records
 REPLICATES, EXECUTIONS = 100, 150
 _TYPES, _WORKERS = ("extract", "plan", "code"), 4
 _PHI = NormalDist().cdf
+PAIR_FIELDS = (
+    "success",
+    "difficulty_spread",
+    "input_tokens",
+    "output_tokens",
+    "token_spread",
+    "tokens_by_difficulty",
+    "tokens_by_luck",
+)
 
 
 def drawn_simulator(rng: np.random.Generator) -> tuple[WorkerPool, SimulationSettings]:
     """Draws workers and shared parameters of a simulator."""
     kinds, center = rng.normal(0.0, 0.4, len(_TYPES)), rng.normal(0.3, 0.3)
+    spread, unsolvable = rng.lognormal(math.log(0.8), 0.3), min(rng.exponential(0.02), 0.1)
     workers = []
     for w in range(_WORKERS):
         own = rng.normal(0.0, 0.4)
         skills = {
             name: TaskSkill(
-                success=_PHI(center + own + kind + rng.normal(0.0, 0.3)),
+                success=(1.0 - unsolvable) * _PHI(center + own + kind + rng.normal(0.0, 0.3)),
+                input_tokens=float(rng.integers(100, 400)),
                 output_tokens=math.exp(rng.normal(5.0, 0.5)),
+                difficulty_spread=spread * rng.lognormal(0.0, OWN_SPREAD_SD),
+                token_spread=(token_spread := rng.uniform(0.4, 0.7)),
+                tokens_by_difficulty=0.6 * token_spread * rng.uniform(0.0, 1.0),
+                tokens_by_luck=0.6 * token_spread * rng.uniform(-1.0, 1.0),
                 source="drawn",
             )
             for name, kind in zip(_TYPES, kinds, strict=True)
@@ -49,15 +66,16 @@ def drawn_simulator(rng: np.random.Generator) -> tuple[WorkerPool, SimulationSet
             input_usd_per_mtok=1.0,
             output_usd_per_mtok=2.0,
             concurrency=2,
+            kinship=rng.normal(0.0, KINSHIP_SD),
             skills=skills,
         )
         workers.append(worker)
     settings = SimulationSettings(
-        difficulty_spread=rng.lognormal(math.log(0.8), 0.3),
+        difficulty_spread=spread,
+        unsolvable_share=unsolvable,
         retry_correlation=1.0 / (1.0 + math.exp(-rng.normal(0.85, 0.7))),
         quality_coupling=rng.uniform(0.2, 1.2),
         load_slowdown=rng.uniform(0.05, 0.3),
-        token_spread=rng.uniform(0.3, 0.6),
     )
     return WorkerPool(tuple(workers)), settings
 
@@ -69,12 +87,18 @@ def replicate(seed: int, executions: int) -> Iterator[tuple[str, float, Estimate
     log = log_table(played_records(dataset, executions, seed=seed, max_attempts=4))
     fitted = fit_pool(log)
     for name, estimate in fitted.shared.items():
-        yield name, getattr(settings, name), estimate
+        if name != "token_spread":  # of pairs without one of their own: here there is none
+            yield name, getattr(settings, name), estimate
     workers = {worker.name: worker for worker in pool.workers}
     for pair in fitted.pairs:
         skill = workers[pair.worker].skills[pair.task_type]
-        yield "success", skill.success, pair.success
-        yield "output_tokens", skill.output_tokens, pair.output_tokens
+        for name in PAIR_FIELDS:
+            yield f"{name} of a pair", getattr(skill, name), getattr(pair, name)
+    kinship = [workers[name].kinship for name in fitted.kinship]
+    found = [estimate.value for estimate in fitted.kinship.values()]
+    sign = -1.0 if np.dot(kinship, found) < 0.0 else 1.0  # which one is a convention
+    for truth, estimate in zip(kinship, fitted.kinship.values(), strict=True):
+        yield "kinship", sign * truth, estimate
     for name, (first, token) in fitted.speeds.items():
         yield "first_token_ms", workers[name].first_token_ms, first
         yield "token_ms", 1e3 / workers[name].tokens_per_s, token

@@ -27,6 +27,20 @@ class TaskSkill(pydantic.BaseModel):
     """Success probability of a first call, over subtasks of this type."""
     output_tokens: Positive
     """Median number of output tokens of a call."""
+    input_tokens: NonNegative = 200.0
+    """Mean number of input tokens of a call. The default is near the mean prompt of the recorded
+    zeroeval queries (176); chosen."""
+    difficulty_spread: Annotated[float, pydantic.Field(ge=0, le=10)] | None = None
+    """What a standard deviation of a subtask's hidden difficulty takes from the skill, in units of
+    a call's noise; None = SimulationSettings.difficulty_spread."""
+    token_spread: Annotated[float, pydantic.Field(ge=0, le=3)] | None = None
+    """Standard deviation of the logarithm of a call's output tokens; None =
+    SimulationSettings.token_spread."""
+    tokens_by_difficulty: Annotated[float, pydantic.Field(ge=-3, le=3)] = 0.0
+    """What a standard deviation of hidden difficulty adds to the logarithm of the output tokens."""
+    tokens_by_luck: Annotated[float, pydantic.Field(ge=-3, le=3)] = 0.0
+    """What a standard deviation of a call's noise adds to the logarithm of its output tokens: below
+    0 where failed calls are longer than successful ones on equally hard subtasks."""
     source: str
     """Where the figures were read, or "assumed"."""
 
@@ -48,6 +62,10 @@ class WorkerSpec(pydantic.BaseModel):
     """Output speed after the first token [tokens/s]."""
     concurrency: Annotated[int, pydantic.Field(ge=1)] = 1_000_000
     """Calls that run at once; further ones wait. The default never binds."""
+    kinship: Annotated[float, pydantic.Field(ge=-10, le=10)] = 0.0
+    """What a standard deviation of a subtask's hidden character takes from the skill, in units of a
+    call's noise. Workers with the same sign fail on the same subtasks beyond what difficulty
+    explains, as models of one family do."""
     skills: dict[str, TaskSkill] = {}
     """Task type -> skill, for simulated outcomes; a type that is not here is masked."""
     source: str = ""

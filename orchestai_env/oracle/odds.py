@@ -64,7 +64,7 @@ def build_odds(dataset: Dataset) -> Odds:
     skill = tables.skill
     if not is_simulated:
         chance = known.success if known.predicted_success is None else known.predicted_success
-        skill = _latent_skill(chance.astype(np.float64), tables.simulation)
+        skill = _latent_skill(chance.astype(np.float64), SimulationSettings().difficulty_spread)
     return Odds(
         by_query=np.array([int(by_query)]),
         success=_success_after_failures(skill, tables),
@@ -82,16 +82,18 @@ def _believed_tables(dataset: Dataset) -> OutcomeTables:
     kept = 1.0 if repeats else assumed.retry_correlation
     spread = np.exp(assumed.token_spread * _quantiles(_LEVELS))
     latency_us = 1000.0 * known.latency_ms[..., None] * (spread / spread.mean())
-    num_workers = len(dataset.pool)
+    num_workers, pairs = len(dataset.pool), known.cost_usd.shape
     tables: dict[str, Any] = empty_tables() | {
         "kind": np.array([SIMULATED]),
         "input_cost_usd": np.ascontiguousarray(known.cost_usd),
         "output_cost_usd": np.zeros(num_workers),
         "output_tokens": np.round(latency_us).astype(np.int64),  # a token a microsecond
+        "difficulty": np.stack([np.full(pairs, assumed.difficulty_spread), np.zeros(pairs)]),
+        "token_weight": np.stack([np.zeros(pairs), np.zeros(pairs), np.ones(pairs)]),
         "first_token_us": np.zeros(num_workers, np.int64),
         "token_ns": np.full(num_workers, 1000),
         "simulation": np.array(
-            [assumed.difficulty_spread, math.sqrt(kept), math.sqrt(1.0 - kept), 0.0, 0.0]
+            [assumed.unsolvable_share, math.sqrt(kept), math.sqrt(1.0 - kept), 0.0, 0.0]
         ),
         "normal": _quantiles(4096),
     }
@@ -104,10 +106,10 @@ def _quantiles(count: int) -> npt.NDArray[np.float64]:
 
 
 def _latent_skill(
-    chance: npt.NDArray[np.float64], simulation: npt.NDArray[np.float64]
+    chance: npt.NDArray[np.float64], difficulty_spread: float
 ) -> npt.NDArray[np.float64]:
     """Returns the skill under which a first call succeeds by this chance, both (B, W)."""
-    spread = math.sqrt(1.0 + float(simulation[0]) ** 2)
+    spread = math.sqrt(1.0 + difficulty_spread**2)
     known = np.clip(chance, 1.0 - _SUREST, _SUREST)
     return np.array([[spread * _NORMAL.inv_cdf(p) for p in row] for row in known.tolist()])
 
@@ -117,18 +119,23 @@ def _success_after_failures(
 ) -> npt.NDArray[np.float64]:
     """Returns float64 (B, W, F): success of a worker's next call after 0.. failed ones.
 
-    Difficulty and the part of the noise that stays make one normal variable; the chance of success
-    given its value is averaged over its distribution, weighted by the chance of the failures.
+    Difficulty, character and the part of the noise that stays make one normal variable; the chance
+    of success given its value is averaged over its distribution, weighted by the chance of the
+    failures. On an unsolvable subtask every call fails.
     """
-    spread, kept, fresh = (float(number) for number in tables.simulation[:3])
-    margin = skill[..., None] + math.hypot(spread, kept) * _quantiles(_LEVELS)
+    unsolvable, kept, fresh = (float(number) for number in tables.simulation[:3])
+    shared_sd = np.sqrt((tables.difficulty**2).sum(axis=0) + kept**2)
+    if len(shared_sd) != len(skill):  # rows are queries; believed tables are the same for all types
+        shared_sd = shared_sd[:1]
+    margin = skill[..., None] + shared_sd[..., None] * _quantiles(_LEVELS)
     if fresh > 0.0:
         wins = np.searchsorted(tables.normal, margin / fresh) / len(tables.normal)
     else:
         wins = (margin > 0.0).astype(np.float64)
-    weight, success = np.ones_like(wins), []
+    weight, success = np.full_like(wins, 1.0 - unsolvable), []
     for _ in range(_MOST_FAILURES):
-        success.append((wins * weight).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1e-300))
+        total = weight.sum(axis=-1) + unsolvable * _LEVELS
+        success.append((wins * weight).sum(axis=-1) / np.maximum(total, 1e-300))
         weight = weight * (1.0 - wins)
     return np.ascontiguousarray(np.stack(success, axis=-1))
 

@@ -18,7 +18,7 @@ from orchestai_env.counter_rng import philox, quantile_index
 from orchestai_env.dynamics import parent_quality
 from orchestai_env.oracle.odds import Odds, odds_row
 from orchestai_env.oracle.rows import copy_row
-from orchestai_env.outcomes.draw import Call, is_available
+from orchestai_env.outcomes.draw import Call, is_available, is_unsolvable
 from orchestai_env.state import (
     ATTEMPTS,
     CALL_COST,
@@ -50,6 +50,7 @@ _AFFINITY = 11 << 16
 
 _TRIES = 64  # chosen: a subtask's failures are met within 64 draws nearly always
 _WORDS = float(1 << 32)
+_NEVER = -1e9  # margin of a call that cannot succeed
 
 
 class Worlds(NamedTuple):
@@ -71,7 +72,9 @@ def new_worlds(problem: Problem, odds: Odds, state: EpisodeState) -> Worlds:
     num_subtasks, num_workers = state.failures.shape[1:]
     calls, tables = (num_subtasks, num_workers), odds.tables
     simulation = tables.simulation.copy()
-    simulation[:2] = 0.0  # difficulty and affinity are part of the skill
+    simulation[:2] = 0.0  # what is hidden of a subtask and affinity are part of the skill
+    token_weight = np.zeros((3, *calls))
+    token_weight[2] = 1.0
     world = problem._replace(
         num_subtasks=np.zeros(1, np.int32),
         task_type=np.arange(num_subtasks, dtype=np.int32)[None],
@@ -87,6 +90,8 @@ def new_worlds(problem: Problem, odds: Odds, state: EpisodeState) -> Worlds:
             skill=np.zeros(calls),
             input_cost_usd=np.zeros(calls),
             output_tokens=np.zeros((*calls, tables.output_tokens.shape[2]), np.int64),
+            difficulty=np.zeros((2, *calls)),
+            token_weight=token_weight,
             simulation=simulation,
         ),
     )
@@ -151,14 +156,21 @@ def draw_world(worlds: Worlds, r: int, key: int) -> None:
         if status == SUCCEEDED or status == FAILED:
             continue
         skill = worlds.odds.skill[odds_row(worlds.problem, worlds.odds, k, i)]
-        _draw_skill(worlds, i, skill, key)
+        difficulty = worlds.odds.tables.difficulty[:, worlds.problem.task_type[k, i]]
+        _draw_skill(worlds, i, skill, difficulty, key)
         if status == RUNNING and scratch.subtask[0, i, START] != NONE:
             _draw_running(worlds.world, scratch, i, key)
 
 
 @inlined
-def _draw_skill(worlds: Worlds, i: int, skill: npt.NDArray[np.float64], key: int) -> None:
-    """Draws difficulty and affinities of subtask i under which the calls that failed would fail.
+def _draw_skill(
+    worlds: Worlds,
+    i: int,
+    skill: npt.NDArray[np.float64],
+    difficulty: npt.NDArray[np.float64],
+    key: int,
+) -> None:
+    """Draws what is hidden of subtask i, and affinities, under which its failed calls would fail.
 
     Where none of 64 draws is accepted, the one in which the failed workers fare worst is taken, and
     their skill is cut to what fails half the time (always, where a retry repeats the call).
@@ -169,7 +181,7 @@ def _draw_skill(worlds: Worlds, i: int, skill: npt.NDArray[np.float64], key: int
         likelihood, highest = 1.0, -np.inf
         for w in range(len(skill)):
             if failures[w] > 0:
-                margin = _margin(worlds, i, skill[w], w, key, attempt)
+                margin = _margin(worlds, i, skill[w], difficulty, w, key, attempt)
                 highest = max(highest, margin)
                 likelihood *= _failure_chance(worlds.odds, margin) ** failures[w]
         if highest < lowest:
@@ -179,22 +191,33 @@ def _draw_skill(worlds: Worlds, i: int, skill: npt.NDArray[np.float64], key: int
             chosen, accepted = attempt, True
             break
     for w in range(len(skill)):
-        margin = _margin(worlds, i, skill[w], w, key, chosen)
+        margin = _margin(worlds, i, skill[w], difficulty, w, key, chosen)
         if failures[w] > 0 and not accepted:
             margin = min(margin, 0.0)
         worlds.world.outcomes.skill[i, w] = margin + _loss(worlds, i, w)
 
 
 @inlined
-def _margin(worlds: Worlds, i: int, skill: float, w: int, key: int, attempt: int) -> float:
+def _margin(
+    worlds: Worlds,
+    i: int,
+    skill: float,
+    difficulty: npt.NDArray[np.float64],
+    w: int,
+    key: int,
+    attempt: int,
+) -> float:
     """Returns by how much worker w exceeds what the subtask asks for, fresh noise left out."""
     tables = worlds.odds.tables
-    spread, kept = tables.simulation[0], tables.simulation[1]
-    difficulty = philox(key, attempt, i, 0, _DIFFICULTY)[0]
+    unsolvable, kept = tables.simulation[0], tables.simulation[1]
+    hidden = philox(key, attempt, i, 0, _DIFFICULTY)
+    if is_unsolvable(hidden[3], unsolvable):
+        return _NEVER
     affinity = philox(key, attempt, i, w, _AFFINITY)[0]
     return float(
         skill
-        - spread * tables.normal[quantile_index(difficulty)]
+        - difficulty[0, w] * tables.normal[quantile_index(hidden[0])]
+        - difficulty[1, w] * tables.normal[quantile_index(hidden[2])]
         + kept * tables.normal[quantile_index(affinity)]
         - _loss(worlds, i, w)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orchestai_env.compiled import compiled
-from orchestai_env.counter_rng import below, philox, quantile_index
+from orchestai_env.counter_rng import Word, below, philox, quantile_index
 from orchestai_env.exact import product
 from orchestai_env.outcomes.tables import LIVE, RECORDED, OutcomeTables
 
@@ -72,9 +72,11 @@ def _simulate(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, in
 
     Only sums, products and table look-ups, so that it gives the same bits on every machine.
     """
-    spread, kept, fresh, coupling, load = tables.simulation
+    unsolvable, kept, fresh, coupling, load = tables.simulation
     t, w = call.task_type, call.worker
-    difficulty = philox(call.key, call.episode, call.subtask, 0, _DIFFICULTY)[0]
+    hidden = philox(call.key, call.episode, call.subtask, 0, _DIFFICULTY)
+    difficulty = tables.normal[quantile_index(hidden[0])]
+    character = tables.normal[quantile_index(hidden[2])]
     affinity = philox(call.key, call.episode, call.subtask, w, _AFFINITY)[0]
     words = philox(call.key, call.episode, call.subtask, w, _CALL + call.attempt)
     noise = product(kept, tables.normal[quantile_index(affinity)]) + product(
@@ -82,14 +84,50 @@ def _simulate(tables: OutcomeTables, call: Call) -> tuple[bool, float, float, in
     )
     margin = (
         tables.skill[t, w]
-        - product(spread, tables.normal[quantile_index(difficulty)])
+        - product(tables.difficulty[0, t, w], difficulty)
+        - product(tables.difficulty[1, t, w], character)
         - product(coupling, 1.0 - call.parent_quality)
         + noise
     )
+    if is_unsolvable(hidden[3], unsolvable):
+        margin = -abs(margin)
     size = abs(margin) / (1.0 + abs(margin))
     quality = 0.5 + 0.5 * size if margin > 0.0 else 0.5 - 0.5 * size
-    tokens = tables.output_tokens[t, w, below(words[1], tables.output_tokens.shape[2])]
+    tokens = tables.output_tokens[t, w, _token_level(tables, t, w, words[1], difficulty, noise)]
     latency = tables.first_token_us[w] + tokens * tables.token_ns[w] // 1000
     latency += int(float(latency) * load * float(call.running))
     cost = tables.input_cost_usd[t, w] + product(float(tokens), tables.output_cost_usd[w])
     return margin > 0.0, quality, cost, latency
+
+
+@compiled
+def is_unsolvable(word: Word, share: float) -> bool:
+    """Tells whether no worker solves a subtask: with probability `share`, 0..1."""
+    return bool(float(word) < product(share, 4294967296.0))  # 2 ** 32, the count of words
+
+
+@compiled
+def _token_level(
+    tables: OutcomeTables, t: int, w: int, word: Word, difficulty: float, noise: float
+) -> int:
+    """Returns the level of a call's tokens: the quantile of a weighted sum of standard normals.
+
+    Without a weight of difficulty and luck that is the quantile of the word alone.
+    """
+    by_difficulty, by_luck = tables.token_weight[0, t, w], tables.token_weight[1, t, w]
+    levels = tables.output_tokens.shape[2]
+    if by_difficulty == 0.0 and by_luck == 0.0:
+        return int(below(word, levels))
+    place = (
+        product(tables.token_weight[2, t, w], tables.normal[quantile_index(word)])
+        + product(by_difficulty, difficulty)
+        + product(by_luck, noise)
+    )
+    low, high = 0, len(tables.normal) - 1  # of the sorted quantiles, the first that is >= place
+    while low < high:
+        middle = (low + high) // 2
+        if tables.normal[middle] < place:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low * levels // len(tables.normal))

@@ -40,12 +40,18 @@ class OutcomeTables(NamedTuple):
     """float64 (W,) [USD per output token]."""
     output_tokens: npt.NDArray[np.int64]
     """int64 (T, W, L) [tokens]; equally likely levels, ascending."""
+    difficulty: npt.NDArray[np.float64]
+    """float64 (2, T, W); what a standard deviation of hidden difficulty, and of hidden character,
+    takes from the skill."""
+    token_weight: npt.NDArray[np.float64]
+    """float64 (3, T, W); weights of difficulty, luck and the rest in the level of the tokens; their
+    squares sum to 1."""
     first_token_us: npt.NDArray[np.int64]
     """int64 (W,) [us]."""
     token_ns: npt.NDArray[np.int64]
     """int64 (W,) [ns per output token]."""
     simulation: npt.NDArray[np.float64]
-    """float64 (5,): difficulty spread, sqrt(r), sqrt(1 - r), quality coupling, load slowdown; see
+    """float64 (5,): unsolvable share, sqrt(r), sqrt(1 - r), quality coupling, load slowdown; see
     simulated.py."""
     normal: npt.NDArray[np.float64]
     """float64 (4096,); quantiles of the standard normal distribution at (i + 0.5) / 4096."""
@@ -60,6 +66,8 @@ _WORKER_AXIS = {
         "input_cost_usd": 1,
         "output_cost_usd": 0,
         "output_tokens": 1,
+        "difficulty": 2,
+        "token_weight": 2,
         "first_token_us": 0,
         "token_ns": 0,
     },
@@ -100,6 +108,8 @@ def empty_tables() -> dict[str, npt.NDArray[np.generic]]:
         "input_cost_usd": np.zeros((1, 1)),
         "output_cost_usd": np.zeros(1),
         "output_tokens": np.zeros((1, 1, 1), np.int64),
+        "difficulty": np.zeros((2, 1, 1)),
+        "token_weight": np.zeros((3, 1, 1)),
         "first_token_us": np.zeros(1, np.int64),
         "token_ns": np.zeros(1, np.int64),
         "simulation": np.zeros(5),

@@ -27,6 +27,7 @@ from orchestai_env.errors import ConfigError
 from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.state import SUMMARY
 from orchestai_env.vector_env import OrchestAIVectorEnv
+from tests.orchestai_env.hidden import hidden_dataset
 from tests.orchestai_env.toy import DIAMOND, ONE_SECOND, Instance, toy_dataset
 
 IS_SIMULATED = bool(numba.config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
@@ -41,6 +42,7 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "simulated": lambda: builtin_dataset(
         "validation", num_workflows=12, simulation=SimulationSettings(load_slowdown=0.3)
     ),
+    "hidden": lambda: hidden_dataset(num_workflows=12),
     "recorded": lambda: toy_dataset([DIAMOND, UNANSWERED, NEVER_ASKED], concurrency=(1, 1)),
 }
 RULES: dict[str, dict[str, Any]] = {

@@ -24,6 +24,6 @@ def test_plain_python_plays_the_same_trajectory_without_a_warning() -> None:
 
     assert process.stderr == ""
     lines = process.stdout.splitlines()
-    assert len(lines) == 120
+    assert len(lines) == 160
     for number, (plain, compiled) in enumerate(zip(lines, trajectory(), strict=True)):
         assert plain == compiled, f"step {number}"

@@ -11,6 +11,7 @@ from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.vector_env import OrchestAIVectorEnv
+from tests.orchestai_env.hidden import hidden_dataset
 from tests.orchestai_env.toy import DIAMOND, ONE_SECOND, Instance, toy_dataset
 
 
@@ -25,6 +26,7 @@ def trajectory() -> list[str]:
     return [
         *_played(simulated, on_failure="continue"),
         *_played(simulated, **limits),
+        *_played(hidden_dataset(num_workflows=10)),
         *_played(recorded),
     ]
 

@@ -26,6 +26,8 @@ class Calibration:
 
     fitted: FittedPool
     num_executions: int
+    num_left_out: int
+    """Further executions of the log, that were interrupted or not planned."""
     num_held_out: int
     num_open_calls: int
     """Calls of the log without an end."""
@@ -69,6 +71,7 @@ def calibrate(
     return Calibration(
         fitted=fitted,
         num_executions=log.num_executions,
+        num_left_out=log.num_left_out,
         num_held_out=int(aside.sum()),
         num_open_calls=log.num_open,
         num_faults=int((~log.calls.has_answer).sum()),

@@ -37,6 +37,8 @@ class Calls:
     """bool (C,); False where a fault left no answer, so that tokens and time say nothing."""
     cost_usd: FloatArray
     """float64 (C,) [USD]."""
+    input_tokens: FloatArray
+    """float64 (C,) [tokens]."""
     output_tokens: FloatArray
     """float64 (C,) [tokens]."""
     decided_ms: FloatArray
@@ -77,6 +79,9 @@ class OpenCalls:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogTable:
     """E executions of S subtasks in all; W workers and T task types, sorted by name."""
+
+    num_left_out: int
+    """Executions that were interrupted or not planned, which are no part of it."""
 
     workers: tuple[str, ...]
     task_types: tuple[str, ...]
@@ -135,11 +140,14 @@ class _Columns:
         self.quality: list[float] = []
         self.links: list[tuple[int, int]] = []
         self.owner: list[int] = []
-        self.num_open = 0
+        self.num_open = self.num_left_out = 0
         self.open: list[tuple[int, int, str, int, float]] = []
 
     def add(self, record: ExecutionRecord) -> None:
-        """Adds one execution."""
+        """Adds one execution; one that is no outcome of its workflow is left out and counted."""
+        if record.interrupted or not record.planner_outputs.task_types:
+            self.num_left_out += 1
+            return
         e, first = len(self.executions), len(self.task_type)
         digest = hashlib.sha256(normalised(record.instruction).encode()).digest()[:8]
         self.executions.append(
@@ -173,6 +181,7 @@ class _Columns:
                 call.success,
                 call.fault is None,
                 call.cost,
+                call.input_tokens,
                 call.output_tokens,
                 call.decided_ms,
                 start,
@@ -203,7 +212,8 @@ def log_table(records: Iterable[ExecutionRecord]) -> LogTable:
     if not columns.calls:
         raise DataError(
             "execution log: expected executions with calls that ended, got "
-            f"{len(columns.executions)} executions and {columns.num_open} calls without an end; "
+            f"{len(columns.executions)} executions and {columns.num_open} calls without an end "
+            f"({columns.num_left_out} executions were interrupted or not planned); "
             "log some executions first, with `orchestai collect` for instance"
         )
     calls, types = _calls(columns), np.array(columns.task_type, np.int64)
@@ -215,6 +225,7 @@ def log_table(records: Iterable[ExecutionRecord]) -> LogTable:
         calls=calls,
         open_calls=_open_calls(columns),
         num_open=columns.num_open,
+        num_left_out=columns.num_left_out,
         instruction_hash=np.array(hashes, np.uint64),
         success=np.array(success, bool),
         cost_usd=np.array(cost, float),

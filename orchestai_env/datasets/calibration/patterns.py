@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,23 @@ from orchestai_env.datasets.calibration.log_table import BoolArray, FloatArray, 
 _QUALITY_STEPS = 32
 """Parents' quality is rounded to 1/32. The error is independent of the rounded value, which leaves
 a regression unbiased (Berkson 1950), and its standard deviation is 0.009."""
+
+
+class FactorKinds(NamedTuple):
+    """G factors that differ; R courses."""
+
+    cell: IntArray
+    """int64 (G,)."""
+    lost_quality: FloatArray
+    """float64 (G,)."""
+    failures: IntArray
+    """int64 (G,)."""
+    successes: IntArray
+    """int64 (G,)."""
+    of_factor: IntArray
+    """int64 (F,), 0..G-1."""
+    in_course: Any
+    """scipy.sparse (R, G); how often a course has each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,10 +53,30 @@ class Patterns:
     successes: IntArray
     """int64 (F,); 0 or 1."""
 
-    @property
-    def starts(self) -> IntArray:
-        """First factor of each row, int64 (R,)."""
-        return np.searchsorted(self.row, np.arange(len(self.weight)))
+    @functools.cached_property
+    def all_failed(self) -> BoolArray:
+        """Courses without a success, bool (R,)."""
+        wins = np.bincount(self.row, self.successes, len(self.weight))
+        failed: BoolArray = wins == 0
+        return failed
+
+    @functools.cached_property
+    def kinds(self) -> FactorKinds:
+        """The different factors; many courses share one."""
+        from scipy.sparse import csr_array
+
+        lost = self.lost_quality[self.row]
+        table = np.column_stack([self.cell, lost, self.failures, self.successes])
+        first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)[1:]
+        ones, shape = np.ones(len(self.row)), (len(self.weight), len(first))
+        return FactorKinds(
+            cell=self.cell[first],
+            lost_quality=lost[first],
+            failures=self.failures[first],
+            successes=self.successes[first],
+            of_factor=place.ravel(),
+            in_course=csr_array((ones, (self.row, place.ravel())), shape=shape),
+        )
 
 
 def count_patterns(log: LogTable, mask: BoolArray) -> Patterns:
@@ -48,14 +87,28 @@ def count_patterns(log: LogTable, mask: BoolArray) -> Patterns:
         mask: bool (C,); the calls that count. Those of a subtask that come before a counted one
             must count too.
     """
+    return located_patterns(log, mask)[0]
+
+
+def located_patterns(log: LogTable, mask: BoolArray) -> tuple[Patterns, IntArray]:
+    """Counts the courses of subtasks, and tells which is whose.
+
+    Args:
+        log: the log.
+        mask: bool (C,); as in `count_patterns`.
+    Returns:
+        Patterns, and int64 (S,): the course of each subtask, -1 where it has no call that counts.
+    """
     subtasks, signature = _signatures(log, mask)
     levels = np.round((1.0 - log.parent_quality[subtasks]) * _QUALITY_STEPS).astype(np.int64)
     table = np.column_stack([log.task_type[subtasks], levels, signature])
-    courses, weight = np.unique(table, axis=0, return_counts=True)
+    courses, place, weight = np.unique(table, axis=0, return_inverse=True, return_counts=True)
+    course = np.full(len(log.task_type), -1, np.int64)
+    course[subtasks] = place.ravel()
     row, column = np.nonzero(courses[:, 2:] >= 0)
     code = courses[row, column + 2]
     worker, failures, successes = _decoded(code)
-    return Patterns(
+    patterns = Patterns(
         weight=weight.astype(float),
         lost_quality=courses[:, 1] / _QUALITY_STEPS,
         row=row.astype(np.int64),
@@ -63,6 +116,7 @@ def count_patterns(log: LogTable, mask: BoolArray) -> Patterns:
         failures=failures,
         successes=successes,
     )
+    return patterns, course
 
 
 def prefix_patterns(log: LogTable, mask: BoolArray) -> tuple[Patterns, Patterns, BoolArray]:

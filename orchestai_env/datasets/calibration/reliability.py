@@ -44,21 +44,28 @@ def pool_parameters(pool: SimulatedPool, cells: IntArray, log: LogTable) -> Para
     """
     from scipy.special import ndtri
 
-    skills = {worker.name: worker.skills for worker in pool.workers.workers}
-    success = [
-        skills[log.workers[c % len(log.workers)]][log.task_types[c // len(log.workers)]].success
-        for c in cells.tolist()
+    settings, workers = pool.simulation, {worker.name: worker for worker in pool.workers.workers}
+    owners = [workers[log.workers[c % len(log.workers)]] for c in cells.tolist()]
+    kinds = [log.task_types[c // len(log.workers)] for c in cells.tolist()]
+    skills = [owner.skills[kind] for owner, kind in zip(owners, kinds, strict=True)]
+    spread = [
+        settings.difficulty_spread if skill.difficulty_spread is None else skill.difficulty_spread
+        for skill in skills
     ]
-    settings = pool.simulation
     correlation = min(max(settings.retry_correlation, 1e-3), 1.0 - 1e-3)
-    shared = np.array(
-        [
-            math.log(max(settings.difficulty_spread, 1e-6)),
-            math.log(correlation / (1.0 - correlation)),
-            settings.quality_coupling,
-        ]
+    solvable = 1.0 - settings.unsolvable_share
+    return Parameters(
+        ndtri(np.array([skill.success for skill in skills]) / solvable),
+        np.log(np.maximum(spread, 1e-6)),
+        np.array([owner.kinship for owner in owners]),
+        np.array(
+            [
+                math.log(correlation / (1.0 - correlation)),
+                settings.quality_coupling,
+                settings.unsolvable_share,
+            ]
+        ),
     )
-    return Parameters(ndtri(np.array(success)), shared)
 
 
 def predict_success(

@@ -11,18 +11,21 @@ from typing import Any
 
 from orchestai_env.datasets.calibration.calibrate import Calibration
 from orchestai_env.datasets.calibration.comparison import Compared, Measure
+from orchestai_env.datasets.calibration.estimates import Estimate, PairEstimate
 from orchestai_env.datasets.calibration.figures import draw_comparison, draw_reliability
-from orchestai_env.datasets.calibration.fit import Estimate, FittedPool
+from orchestai_env.datasets.calibration.fit import FittedPool
 
 PAGE, SUMMARY = "report.md", "summary.json"
 RELIABILITY, TASK_TYPES, WORKERS = "reliability.png", "task_types.png", "workers.png"
 _METHOD = """\
 ## How it was fitted
 
-- A call succeeds when *skill - spread x difficulty - coupling x (1 - parents' quality) + noise* is
-  positive; this is the simulator's own rule. Difficulty is standard normal, the same for all calls
-  on one subtask; a share of the noise's variance (the retry correlation) stays when a worker tries
-  the subtask again. The likelihood integrates over both numerically.
+- A call succeeds when *skill - spread x difficulty - kinship x character - coupling x (1 - parents'
+  quality) + noise* is positive, and the subtask is not one of the unsolvable share; this is the
+  simulator's own rule. Difficulty and character are standard normal, the same for all calls on one
+  subtask; a share of the noise's variance (the retry correlation) stays when a worker tries the
+  subtask again. The likelihood integrates over all of them numerically. Spreads of pairs are shrunk
+  towards the shared one; kinships are 0 unless they raise the likelihood by more than their number.
 - Retries happen only after failures, which the likelihood of the whole course of a subtask takes
   into account. Which worker was chosen depended on what was seen; given the course, that is
   ignorable.
@@ -30,9 +33,10 @@ _METHOD = """\
   random effects (Morris 1983). Standard deviations in probits: {deviations}.
 - Intervals are 95 %, from the observed information at the most probable parameters, prior
   included.
-- Tokens are log-normal with one spread; latency is *(first token + tokens x time per token) x (1 +
-  slowdown x calls running)*, by Huber's robust regression; costs by least squares on tokens. An
-  input price is set so that the simulator's 200 input tokens cost what the prompts did.
+- Tokens are log-normal; their logarithm rises with difficulty and luck (the noise of the call), by
+  least squares on what the course of a subtask tells of both, shrunk towards 0. Latency is *(first
+  token + tokens x time per token) x (1 + slowdown x calls running)*, by Huber's robust regression;
+  costs by least squares on tokens. A pair's input tokens are those that meet its mean cost.
 - Calls without an end in the log ({open}) tell nothing of success. Those that an abort cut off tend
   to be long ones; how long they had run counts as a lower bound of their tokens (EM of a censored
   log-normal).
@@ -75,12 +79,15 @@ def summary(calibration: Calibration) -> dict[str, Any]:
     replayed = calibration.replayed
     return {
         "executions": calibration.num_executions,
+        "executions_left_out": calibration.num_left_out,
         "held_out": calibration.num_held_out,
         "calls_fitted": fitted.num_calls,
         "calls_without_end": calibration.num_open_calls,
         "calls_without_answer": calibration.num_faults,
         "calls_without_tokens": fitted.num_empty,
         "simulation": {name: dataclasses.asdict(one) for name, one in fitted.shared.items()},
+        "kinship": {name: dataclasses.asdict(one) for name, one in fitted.kinship.items()},
+        "workers_without_tokens": list(fitted.timed),
         "pairs": [
             dataclasses.asdict(pair) | {"is_mostly_prior": pair.is_mostly_prior}
             for pair in fitted.pairs
@@ -129,6 +136,8 @@ def _page(calibration: Calibration) -> Iterator[str]:
     yield from _table(("parameter", "value", "95 % interval", "how"), rows)
     yield "## Success and tokens of every pair\n"
     yield from _pair_table(fitted)
+    yield "## Difficulty, kinship and what tokens follow\n"
+    yield from _hidden_table(fitted)
     yield "## Time\n"
     speeds = [
         (name, _number(first.value), _interval(first), _number(token.value), _interval(token))
@@ -143,6 +152,11 @@ def _page(calibration: Calibration) -> Iterator[str]:
 def _warnings(calibration: Calibration) -> Iterator[str]:
     """Says what rests on little."""
     fitted, found = calibration.fitted, []
+    if calibration.num_left_out:
+        found.append(
+            f"{calibration.num_left_out:,} further executions are left out: they were interrupted, "
+            "or could not be planned"
+        )
     weak = [f"{p.worker} on {p.task_type}" for p in fitted.pairs if p.is_mostly_prior]
     if weak:
         found.append(
@@ -156,6 +170,11 @@ def _warnings(calibration: Calibration) -> Iterator[str]:
             f"them: {_some(unseen)}"
         )
     found += [f"{name}: {one.note}" for name, one in fitted.shared.items() if one.note]
+    if fitted.timed:
+        found.append(
+            f"{', '.join(fitted.timed)}: no tokens are logged; milliseconds stand for them, by "
+            "task type, so that what is called tokens below is the time of a call"
+        )
     if fitted.num_empty:
         found.append(f"{fitted.num_empty:,} answered calls have 0 output tokens and tell no spread")
     if calibration.num_faults:
@@ -247,6 +266,37 @@ def _pair_table(fitted: FittedPool) -> Iterator[str]:
     yield (
         "success: of a first call with perfect parents. own share: of what is known of it, how "
         "much its own calls gave.\n"
+    )
+
+
+def _hidden_table(fitted: FittedPool) -> Iterator[str]:
+    def both(one: Estimate) -> str:
+        return f"{_number(one.value)} ({_interval(one)})"
+
+    def cells(pair: PairEstimate) -> tuple[str, ...]:
+        fields = (
+            pair.difficulty_spread,
+            pair.tokens_by_difficulty,
+            pair.tokens_by_luck,
+            pair.token_spread,
+            pair.input_tokens,
+        )
+        return (pair.worker, pair.task_type, *map(both, fields))
+
+    header = (
+        "worker",
+        "task type",
+        "difficulty spread",
+        "tokens by difficulty",
+        "tokens by luck",
+        "token spread",
+        "input tokens",
+    )
+    yield from _table(header, [cells(pair) for pair in fitted.pairs])
+    yield "Cells: value (95 % interval). By difficulty and luck: of the logarithm of the tokens.\n"
+    yield from _table(
+        ("worker", "kinship (95 % interval)", "how"),
+        [(name, both(one), one.note or "fitted") for name, one in fitted.kinship.items()],
     )
 
 

@@ -16,7 +16,7 @@ _HEADER = """\
 # Made by `orchestai calibrate` from an execution log; the report beside it tells how well it fits.
 # Play on it: pool = load_simulated_pool("{name}"), then
 #   builtin_dataset(pool=pool.workers, simulation=pool.simulation)
-# input_usd_per_mtok is such that the simulator's 200 input tokens cost what the prompts did.
+# input_tokens of a skill are those that cost what its calls cost beside their output.
 """
 
 

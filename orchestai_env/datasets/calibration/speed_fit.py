@@ -1,4 +1,4 @@
-"""SpeedFit: time to the first token, speed, slowdown under load, prices and concurrency."""
+"""SpeedFit: time to the first token, speed, slowdown under load and concurrency."""
 
 from __future__ import annotations
 
@@ -33,14 +33,39 @@ class SpeedFit:
     """int64 (W,); calls of each worker that were used."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PriceFit:
-    """Cost = call_usd + token_usd * tokens."""
+def times_for_tokens(
+    log: LogTable, mask: BoolArray, speed: SpeedFit
+) -> tuple[LogTable, SpeedFit, BoolArray]:
+    """Lets milliseconds stand for the tokens of workers that log none.
 
-    call_usd: FloatArray
-    """float64 (W,) [USD], >= 0; what a call costs before its output."""
-    token_usd: FloatArray
-    """float64 (W,) [USD per output token], >= 0."""
+    Their calls' times by task type, and what they depend on, are then fitted as tokens are.
+
+    Args:
+        log: the log.
+        mask: bool (C,); calls that count.
+        speed: fitted to them.
+    Returns:
+        The log with times, without the slowdown, in the place of these workers' tokens; the speed
+        at which a token takes a millisecond; and bool (W,): which workers these are.
+    """
+    calls, n = log.calls, len(log.workers)
+    used = mask & calls.has_answer & (calls.latency_ms > 0)
+    tokens = np.bincount(calls.worker[mask], calls.output_tokens[mask], n)
+    silent = (tokens == 0) & (np.bincount(calls.worker[used], minlength=n) > 0)
+    if not silent.any():
+        return log, speed, silent
+    alone = calls.latency_ms / (1.0 + speed.load_slowdown * calls.running)
+    output = np.where(silent[calls.worker] & calls.has_answer, alone, calls.output_tokens)
+    deviation = speed.deviation.copy()
+    deviation[: 2 * n][np.tile(silent, 2)] = 0.0
+    timed = dataclasses.replace(
+        speed,
+        first_token_ms=np.where(silent, 0.0, speed.first_token_ms),
+        token_ms=np.where(silent, 1.0, speed.token_ms),
+        deviation=deviation,
+    )
+    changed = dataclasses.replace(calls, output_tokens=output)
+    return dataclasses.replace(log, calls=changed), timed, silent
 
 
 def fit_speed(log: LogTable, mask: BoolArray) -> SpeedFit:
@@ -154,29 +179,6 @@ class _Speed:
             np.linalg.pinv(inner, rcond=1e-12, hermitian=True) * scale[:, None] * scale
         )
         return inverse
-
-
-def fit_prices(log: LogTable, mask: BoolArray) -> PriceFit:
-    """Fits cost by tokens, per worker, with least squares; the mean cost is met exactly.
-
-    Args:
-        log: the log.
-        mask: bool (C,); calls that count.
-    """
-    calls, n = log.calls, len(log.workers)
-    used = mask & calls.has_answer
-    worker, tokens, cost = calls.worker[used], calls.output_tokens[used], calls.cost_usd[used]
-    count = np.maximum(np.bincount(worker, minlength=n), 1)
-    mean_tokens = np.bincount(worker, tokens, n) / count
-    mean_cost = np.bincount(worker, cost, n) / count
-    away = tokens - mean_tokens[worker]
-    squares = np.bincount(worker, away**2, n)
-    slope = np.bincount(worker, away * cost, n) / np.where(squares > 0, squares, 1.0)
-    # Neither price is below 0; the line still goes through the means.
-    through_zero = mean_cost / np.where(mean_tokens > 0, mean_tokens, 1.0)
-    slope = np.clip(slope, 0.0, np.where(mean_tokens > 0, through_zero, 0.0))
-    rest = mean_cost - slope * mean_tokens
-    return PriceFit(call_usd=np.maximum(rest, 0.0), token_usd=slope)
 
 
 def fit_concurrency(log: LogTable, mask: BoolArray) -> IntArray:

@@ -52,12 +52,13 @@ ROW = np.array([0])
 Choice = Callable[[Episodes, npt.NDArray[np.int64]], npt.NDArray[np.int64]]
 
 
-def single_subtask(*success: float, **simulation: float) -> Dataset:
-    """Returns a workflow of one simulated subtask for workers that differ in skill only."""
+def single_subtask(*success: float, kinship: float = 0.0, **simulation: float) -> Dataset:
+    """Returns a workflow of one simulated subtask for kin that differ in skill only."""
     pool = WorkerPool(
         tuple(
             WorkerSpec(
                 name=f"worker-{w}",
+                kinship=kinship,
                 skills={"any": TaskSkill(success=p, output_tokens=100.0, source="made up")},
             )
             for w, p in enumerate(success)
@@ -171,10 +172,19 @@ def test_values_change_nothing_and_repeat_by_their_seed() -> None:
     np.testing.assert_array_equal(np.isfinite(values), venv.episodes.state.mask[rows] == 1)
 
 
-@pytest.mark.parametrize("retry_correlation", [0.0, 0.7, 1.0])
-def test_chances_after_a_failure_are_those_of_the_environment(retry_correlation: float) -> None:
+@pytest.mark.parametrize(
+    "simulation",
+    [
+        {"retry_correlation": 0.0},
+        {"retry_correlation": 0.7},
+        {"retry_correlation": 1.0},
+        {"retry_correlation": 0.3, "unsolvable_share": 0.2},
+        {"retry_correlation": 0.3, "kinship": 1.2},
+    ],
+)
+def test_chances_after_a_failure_are_those_of_the_environment(simulation: dict[str, float]) -> None:
     # A return of 1 for success and nothing else: the value is the chance that the retry succeeds.
-    data = single_subtask(0.7, 0.5, retry_correlation=retry_correlation)
+    data = single_subtask(0.7, 0.5, **simulation)
     weights = RewardWeights(
         success_weight=1.0, cost_weight=0.0, latency_weight=0.0, shaping_weight=0.0
     )

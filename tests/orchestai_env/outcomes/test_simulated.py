@@ -202,6 +202,91 @@ def test_token_spread_of_zero_makes_cost_and_latency_certain() -> None:
     assert statistics.cost_upper_usd[HARD, ACE] == pytest.approx(cost[0])
 
 
+def tables_of(*workers: WorkerSpec, **settings: float) -> OutcomeTables:
+    pool = WorkerPool(workers)
+    return simulated_tables(pool, ("hard",), SimulationSettings(**settings))[0]
+
+
+def of_skill(name: str, **fields: Any) -> WorkerSpec:
+    known = skill(0.6, 400.0).model_copy(update={k: v for k, v in fields.items() if k != "kinship"})
+    return WorkerSpec(
+        name=name,
+        output_usd_per_mtok=1e6,
+        kinship=fields.get("kinship", 0.0),
+        skills={"hard": known},
+    )
+
+
+def test_defaults_of_a_pair_are_those_that_all_share() -> None:
+    plain = tables_of(of_skill("ace"))
+    stated = tables_of(of_skill("ace", difficulty_spread=0.8, token_spread=0.5, input_tokens=200.0))
+    for one, other in zip(plain, stated, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_own_difficulty_spread_keeps_success_and_ties_workers_together() -> None:
+    def both_fail(spread: float) -> tuple[float, float]:
+        workers = [of_skill(name, difficulty_spread=spread) for name in ("ace", "bob")]
+        tables = tables_of(*workers)
+        won = [outcomes(tables, task_type=0, worker=w)[:, 0] for w in (0, 1)]
+        return float(won[0].mean()), float(((1 - won[0]) * (1 - won[1])).mean())
+
+    (narrow, apart), (wide, together) = both_fail(0.2), both_fail(2.5)
+    assert abs(narrow - 0.6) < bound(0.6, NUM_CALLS) and abs(wide - 0.6) < bound(0.6, NUM_CALLS)
+    assert together > apart + 0.1
+
+
+def test_kin_fail_together_and_opposites_apart() -> None:
+    workers = [of_skill(name, kinship=k) for name, k in (("a", 1.5), ("b", 1.5), ("c", -1.5))]
+    tables = tables_of(*workers, difficulty_spread=0.0)
+    lost = [1 - outcomes(tables, task_type=0, worker=w)[:, 0] for w in range(3)]
+
+    assert all(abs(one.mean() - 0.4) < bound(0.4, NUM_CALLS) for one in lost)
+    assert (lost[0] * lost[1]).mean() > 0.16 + 0.05 > 0.16 - 0.05 > (lost[0] * lost[2]).mean()
+
+
+def test_no_worker_solves_the_unsolvable_share() -> None:
+    workers = [of_skill(name, difficulty_spread=0.0) for name in ("ace", "bob")]
+    tables = tables_of(*workers, unsolvable_share=0.3, retry_correlation=0.0)
+    won = [outcomes(tables, task_type=0, worker=w, attempt=a)[:, 0] for w in (0, 1) for a in (0, 1)]
+
+    assert all(abs(one.mean() - 0.6) < bound(0.6, NUM_CALLS) for one in won)
+    # Of the rest each call fails with probability 1/7, whatever the others do.
+    none = np.mean(np.sum(won, axis=0) == 0)
+    assert abs(none - (0.3 + 0.7 / 7**4)) < bound(0.3, NUM_CALLS)
+    assert (outcomes(tables, task_type=0)[:, 1] <= 1.0).all()
+
+
+@pytest.mark.parametrize(("by_difficulty", "by_luck"), [(0.4, 0.0), (0.0, -0.4), (0.3, 0.3)])
+def test_tokens_that_follow_difficulty_and_luck_keep_their_distribution(
+    by_difficulty: float, by_luck: float
+) -> None:
+    links = {"tokens_by_difficulty": by_difficulty, "tokens_by_luck": by_luck}
+    free, tied = (tables_of(of_skill("ace", **some)) for some in ({}, links))
+    plain, linked = (outcomes(tables, task_type=0) for tables in (free, tied))
+
+    np.testing.assert_array_equal(plain[:, :2], linked[:, :2])  # success stays what it was
+    for level in (0.1, 0.5, 0.9):
+        share = (linked[:, 2] <= np.quantile(free.output_tokens[0, 0], level)).mean()
+        assert abs(share - level) < bound(level, NUM_CALLS)
+    lost = linked[:, 0] == 0
+    longer = np.log(linked[lost, 2]).mean() - np.log(linked[~lost, 2]).mean()
+    # A failed call is on a harder subtask and has worse luck.
+    assert (longer > 0.1) if by_difficulty > by_luck else abs(longer) < 0.6
+    if by_luck < 0:
+        assert longer > 0.1
+
+
+def test_more_success_than_is_solvable_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"worker 'ace', task type 'hard': expected a success"):
+        tables_of(of_skill("ace"), unsolvable_share=0.4)
+
+
+def test_tokens_that_depend_on_more_than_they_spread_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"explain more than token_spread \(0.5\)"):
+        tables_of(of_skill("ace", tokens_by_difficulty=0.4, tokens_by_luck=0.4))
+
+
 def test_task_type_without_any_skill_is_named() -> None:
     message = "task type 'audio': no worker of the pool has a skill for it"
     with pytest.raises(ConfigError, match=message):
@@ -216,6 +301,7 @@ def test_task_type_without_any_skill_is_named() -> None:
         ("quality_coupling", 11),
         ("load_slowdown", float("nan")),
         ("token_spread", 4),
+        ("unsolvable_share", 0.95),
         ("tokenspread", 1),
     ],
 )

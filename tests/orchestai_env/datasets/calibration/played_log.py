@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestai_env.counter_rng import below, philox
+from orchestai_env.counter_rng import philox, quantile_index
 from orchestai_env.dataset import Dataset
 from orchestai_env.datasets.calibration.play import Played, play
 from orchestai_env.execution.log.record import (
@@ -19,7 +19,7 @@ from orchestai_env.execution.log.record import (
     PlannerOutputs,
     WorkflowGraph,
 )
-from orchestai_env.outcomes.draw import _CALL
+from orchestai_env.outcomes.draw import _AFFINITY, _CALL, _DIFFICULTY, _token_level
 from orchestai_env.rules import EpisodeRules
 from orchestai_env.state import KEY, NUMBER
 
@@ -124,7 +124,7 @@ def _decision(dataset: Dataset, played: Played, r: int, k: int, c: int, calls: A
         success=bool(table.success[c]) if has_ended else None,
         quality=float(table.quality[c]) if has_ended else None,
         cost=float(table.cost_usd[c]),
-        input_tokens=INPUT_TOKENS,
+        input_tokens=_input_tokens(dataset, k, int(table.subtask[c]), worker),
         output_tokens=_tokens(dataset, played, r, k, c),
         cached_tokens=0,
         reasoning_tokens=0,
@@ -132,6 +132,13 @@ def _decision(dataset: Dataset, played: Played, r: int, k: int, c: int, calls: A
         tries=1,
         fault=None,
     )
+
+
+def _input_tokens(dataset: Dataset, k: int, i: int, worker: str) -> int:
+    """Returns what the simulator takes a prompt for; of a recorded call nothing is known."""
+    skills = dataset.pool.workers[dataset.pool.index(worker)].skills
+    kind = dataset.task_types[dataset.workflows.task_type[k, i]]
+    return round(skills[kind].input_tokens) if kind in skills else INPUT_TOKENS
 
 
 def _tokens(dataset: Dataset, played: Played, r: int, k: int, c: int) -> int:
@@ -143,6 +150,15 @@ def _tokens(dataset: Dataset, played: Played, r: int, k: int, c: int) -> int:
         ms = (table.end_us[c] - table.start_us[c]) / 1e3 - spec.first_token_ms
         return max(0, round(ms * spec.tokens_per_s / 1e3))
     episode = played.episodes.state.episode[r]
-    words = philox(int(episode[KEY]), int(episode[NUMBER]), i, w, _CALL + int(table.attempt[c]))
-    levels = tables.output_tokens[dataset.workflows.task_type[k, i], w]
-    return int(levels[below(words[1], len(levels))])
+    t, normal = int(dataset.workflows.task_type[k, i]), tables.normal
+
+    def words(worker: int, stream: int) -> Any:
+        return philox(int(episode[KEY]), int(episode[NUMBER]), i, worker, stream)
+
+    of_call = words(w, _CALL + int(table.attempt[c]))
+    _, kept, fresh, _, _ = tables.simulation
+    noise = kept * normal[quantile_index(words(w, _AFFINITY)[0])]
+    noise += fresh * normal[quantile_index(of_call[0])]
+    difficulty = normal[quantile_index(words(0, _DIFFICULTY)[0])]
+    level = _token_level(tables, t, w, of_call[1], difficulty, noise)
+    return int(tables.output_tokens[t, w, level])

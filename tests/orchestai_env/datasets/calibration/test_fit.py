@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.calibration_coverage import coverage
+from benchmarks.calibration_coverage import PAIR_FIELDS, coverage
+from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.calibration import success_fit
-from orchestai_env.datasets.calibration.fit import MIN_CALLS, fit_pool
+from orchestai_env.datasets.calibration.fit import MIN_CALLS, FittedPool, fit_pool
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
 from orchestai_env.errors import DataError, MissingPackageError
 from orchestai_env.execution.log.record import ExecutionRecord
@@ -21,6 +23,7 @@ from tests.orchestai_env.datasets.calibration.conftest import (
     truth_records,
     with_decisions,
 )
+from tests.orchestai_env.datasets.calibration.played_log import played_records
 
 Records = list[ExecutionRecord]
 DEFAULTS = SimulationSettings()
@@ -48,10 +51,11 @@ def test_fit_finds_a_known_simulator(log: LogTable) -> None:
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """benchmarks/calibration_coverage.py has 100 replicates; here 6, pooled over parameters."""
     found = coverage(range(6), 80)
-    held = np.mean(found["success"])
+    held = np.mean(found["success of a pair"])
     assert 0.85 <= held <= 1.0
-    assert np.mean(found["output_tokens"]) >= 0.85
-    shared = [one for name in SimulationSettings.model_fields for one in found[name]]
+    for name in PAIR_FIELDS:
+        assert np.mean(found[f"{name} of a pair"]) >= 0.8, name
+    shared = [one for name in SimulationSettings.model_fields for one in found.get(name, [])]
     assert np.mean(shared) >= 0.8
 
 
@@ -211,16 +215,51 @@ def test_one_task_type_and_one_worker_are_enough(records: Records) -> None:
     assert "two workers" in fitted.shared["difficulty_spread"].note
 
 
-def test_calls_without_tokens_keep_the_default_spread(records: Records) -> None:
+def test_times_stand_for_tokens_that_are_not_logged(records: Records) -> None:
     silent = with_decisions(records, lambda _, call: {"output_tokens": 0})
     fitted = fit_pool(log_table(silent))
-    assert fitted.num_empty == fitted.num_calls
+    assert fitted.timed == ("cheap", "good", "middle") and fitted.num_empty == 0
+    log = log_table(silent)
+    for pair in fitted.pairs:
+        worker = fitted.pool.workers.workers[fitted.pool.workers.index(pair.worker)]
+        truth = TRUTH.workers.workers[TRUTH.workers.index(pair.worker)]
+        assert (worker.first_token_ms, worker.tokens_per_s) == (0.0, 1000.0)
+        assert worker.output_usd_per_mtok == 0.0
+        skill = worker.skills[pair.task_type]
+        tokens = truth.skills[pair.task_type].output_tokens * math.exp(0.5**2 / 2.0)
+        expected_ms = truth.first_token_ms + 1e3 * tokens / truth.tokens_per_s
+        mean_ms = skill.output_tokens * math.exp(pair.token_spread.value**2 / 2.0)
+        assert mean_ms == pytest.approx(expected_ms, rel=0.12)
+    _meets_mean_costs(log, fitted)
+
+
+def test_calls_without_tokens_and_times_keep_the_default_spread(records: Records) -> None:
+    nothing = with_decisions(
+        records, lambda _, call: {"output_tokens": 0, "end_ms": call.end_ms and call.start_ms}
+    )
+    fitted = fit_pool(log_table(nothing))
+    assert fitted.num_empty == fitted.num_calls and fitted.timed == ()
     assert fitted.shared["token_spread"].value == DEFAULTS.token_spread
     assert "no pair has two calls with tokens" in fitted.shared["token_spread"].note
-    for worker in fitted.pool.workers.workers:
-        assert worker.first_token_ms > 0.0
-        assert worker.output_usd_per_mtok == 0.0
-        assert worker.input_usd_per_mtok > 0.0  # all of the cost
+
+
+def _meets_mean_costs(log: LogTable, fitted: FittedPool) -> None:
+    """Checks that each pair's simulated mean cost is the logged one, where no token has a price."""
+    calls = log.calls
+    for pair in fitted.pairs:
+        w, t = log.workers.index(pair.worker), log.task_types.index(pair.task_type)
+        own = (calls.worker == w) & (log.task_type[calls.subtask] == t)
+        worker = fitted.pool.workers.workers[fitted.pool.workers.index(pair.worker)]
+        cost = worker.skills[pair.task_type].input_tokens * worker.input_usd_per_mtok / 1e6
+        assert cost == pytest.approx(calls.cost_usd[own].mean(), rel=1e-4)
+
+
+def test_retries_that_always_repeat_the_call_are_found_to() -> None:
+    """As those of recorded outcomes with one trial do."""
+    certain = SimulationSettings(retry_correlation=1.0)
+    data = builtin_dataset(pool=TRUTH.workers, simulation=certain, num_workflows=60)
+    correlation = fit_pool(log_table(played_records(data, 300, seed=4))).shared["retry_correlation"]
+    assert correlation.value > 0.995 and correlation.high > 0.999
 
 
 def test_calls_that_never_overlap_tell_no_slowdown(records: Records) -> None:

@@ -11,7 +11,12 @@ import pytest
 from scipy.special import ndtr
 
 from orchestai_env.datasets.calibration import likelihood
-from orchestai_env.datasets.calibration.likelihood import Parameters, log_chances, log_likelihood
+from orchestai_env.datasets.calibration.likelihood import (
+    Parameters,
+    log_chances,
+    log_likelihood,
+    seen_courses,
+)
 from orchestai_env.datasets.calibration.log_table import LogTable
 from orchestai_env.datasets.calibration.patterns import (
     Patterns,
@@ -20,7 +25,17 @@ from orchestai_env.datasets.calibration.patterns import (
 )
 from orchestai_env.datasets.calibration.repeats import RepeatTable
 
-SHARED = np.array([np.log(0.8), 0.85, 0.5])
+SHARED = (0.85, 0.5)
+
+
+def parameters_of(
+    probits: Any, *, spread: float = 0.8, kinship: Any = 0.0, unsolvable: float = 0.0
+) -> Parameters:
+    """Returns parameters whose pairs differ in skill, and perhaps in kinship."""
+    probit = np.array(probits, float)
+    shared = np.array([*SHARED, unsolvable])
+    logs, kin = np.full(len(probit), np.log(spread)), np.zeros(len(probit)) + kinship
+    return Parameters(probit, logs, kin, shared)
 
 
 def courses(*factors: list[tuple[int, int, int]], lost: float = 0.0) -> Patterns:
@@ -63,8 +78,31 @@ def test_repeat_table_has_the_derivatives_of_what_it_returns() -> None:
 
 
 def test_first_call_succeeds_as_the_skill_states() -> None:
-    found = log_chances(courses([(0, 0, 1)]), Parameters(np.array([0.6]), SHARED))
+    found = log_chances(courses([(0, 0, 1)]), parameters_of([0.6]))
     assert np.exp(found[0]) == pytest.approx(ndtr(0.6), abs=1e-7)
+    kin = parameters_of([0.6], spread=1.3, kinship=0.5, unsolvable=0.1)
+    assert np.exp(log_chances(courses([(0, 0, 1)]), kin)[0]) == pytest.approx(
+        0.9 * ndtr(0.6), abs=1e-6
+    )
+
+
+def test_no_worker_solves_an_unsolvable_subtask() -> None:
+    """So many failures in a row are likely only there."""
+    rows = courses([(0, 1, 0), (1, 1, 0), (2, 1, 0)], [(0, 1, 0), (1, 1, 0), (2, 0, 1)])
+    sure = parameters_of([3.0, 3.0, 3.0], unsolvable=0.05)
+    seen, _ = seen_courses(rows, sure)
+    assert np.exp(seen.log_chance[0]) == pytest.approx(0.05, abs=1e-3)
+    assert seen.unsolvable[0] > 0.99 and seen.unsolvable[1] == 0.0
+    np.testing.assert_allclose(seen.at_node.sum(axis=1) + seen.unsolvable, 1.0)
+
+
+def test_workers_of_one_kinship_fail_together() -> None:
+    together = courses([(0, 1, 0), (1, 1, 0)])
+    alike, apart, none = (
+        log_chances(together, parameters_of([0.0, 0.0], kinship=np.array(kin)))[0]
+        for kin in ([0.6, 0.6], [0.6, -0.6], [0.0, 0.0])
+    )
+    assert alike > none > apart
 
 
 def test_chances_of_all_courses_sum_to_one() -> None:
@@ -78,37 +116,44 @@ def test_chances_of_all_courses_sum_to_one() -> None:
                 for cell in set(tried)
             }
             rows.append([(cell, *calls[cell]) for cell in sorted(calls)])
-        parameters = Parameters(np.array([0.3, -0.4]), SHARED)
+        parameters = parameters_of([0.3, -0.4], kinship=np.array([0.4, -0.2]), unsolvable=0.03)
         assert np.exp(log_chances(courses(*rows, lost=0.3), parameters)).sum() == pytest.approx(
             1.0, abs=1e-6
         )
 
 
-def test_log_likelihood_has_the_gradient_of_its_value(log: LogTable) -> None:
+@pytest.mark.parametrize("kinship", [0.0, 0.4])
+def test_log_likelihood_has_the_gradient_of_its_value(log: LogTable, kinship: float) -> None:
     patterns = count_patterns(log, np.ones(len(log.calls), bool))
     size = len(log.task_types) * len(log.workers)
-    point = np.concatenate([np.linspace(-0.5, 0.9, size), SHARED])
-    value, gradient = log_likelihood(patterns, Parameters(point[:-3], point[-3:]))
-    assert value == pytest.approx(
-        float(patterns.weight @ log_chances(patterns, Parameters(point[:-3], point[-3:])))
-    )
-    for k, slope in enumerate(np.concatenate(gradient)):
-        step = np.zeros(len(point))
-        step[k] = 1e-4
-        ahead, behind = (
-            log_likelihood(patterns, Parameters(there[:-3], there[-3:]))[0]
-            for there in (point + step, point - step)
-        )
-        assert slope == pytest.approx((ahead - behind) / 2e-4, rel=1e-3, abs=1e-2)
+    kin = kinship * np.linspace(-1.0, 1.0, size)
+    point = parameters_of(np.linspace(-0.5, 0.9, size), kinship=kin, unsolvable=0.02)
+    value, gradient = log_likelihood(patterns, point)
+    assert value == pytest.approx(float(patterns.weight @ log_chances(patterns, point)))
+    for field in ("probit", "log_spread", "kinship", "shared"):
+        if field == "kinship" and not kinship:
+            continue  # held at 0, where the integral over character is left out
+        for k, slope in enumerate(getattr(gradient, field)):
+            step = np.zeros(len(getattr(point, field)))
+            step[k] = 1e-4
+            ahead, behind = (
+                log_likelihood(
+                    patterns, point._replace(**{field: getattr(point, field) + sign * step})
+                )[0]
+                for sign in (1.0, -1.0)
+            )
+            assert slope == pytest.approx((ahead - behind) / 2e-4, rel=1e-3, abs=1e-2)
 
 
 def test_more_nodes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = courses([(0, 1, 0), (1, 2, 1)], [(0, 0, 1)], [(0, 2, 0), (1, 1, 0)], lost=0.4)
-    parameters = Parameters(np.array([0.5, -1.0]), np.array([np.log(1.5), 0.85, 0.5]))
-    few = np.exp(log_chances(rows, parameters))
-    nodes: Any = likelihood.difficulty_nodes
-    monkeypatch.setattr(likelihood, "difficulty_nodes", lambda: nodes(40))
-    np.testing.assert_allclose(np.exp(log_chances(rows, parameters)), few, atol=1e-6)
+    plain = parameters_of([0.5, -1.0], spread=1.5)
+    kin = plain._replace(kinship=np.array([0.5, -0.5]))
+    few = [np.exp(log_chances(rows, one)) for one in (plain, kin)]
+    nodes: Any = likelihood.hidden_nodes
+    monkeypatch.setattr(likelihood, "hidden_nodes", lambda parameters: nodes(parameters, (40, 15)))
+    np.testing.assert_allclose(np.exp(log_chances(rows, plain)), few[0], atol=1e-6)
+    np.testing.assert_allclose(np.exp(log_chances(rows, kin)), few[1], atol=1e-5)
 
 
 def test_count_patterns_counts_every_call_once(log: LogTable) -> None:
@@ -123,7 +168,7 @@ def test_prefix_patterns_multiply_to_the_whole_course(log: LogTable) -> None:
     """The chances of a course's calls, one by one, give the chance of the course."""
     mask = log.calls.execution < 40
     size = len(log.task_types) * len(log.workers)
-    parameters = Parameters(np.linspace(-0.5, 0.9, size), SHARED)
+    parameters = parameters_of(np.linspace(-0.5, 0.9, size), unsolvable=0.02)
     before, after, is_later = prefix_patterns(log, mask)
     chance = log_chances(after, parameters)
     chance[is_later] -= log_chances(before, parameters)

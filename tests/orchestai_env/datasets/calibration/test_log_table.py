@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
-from orchestai_env.execution.log.record import ExecutionRecord
+from orchestai_env.execution.log.record import ExecutionRecord, PlannerOutputs
 
 Records = list[ExecutionRecord]
 
@@ -20,6 +20,19 @@ def test_log_table_keeps_every_call_that_ended(records: Records, log: LogTable) 
     assert log.calls.cost_usd.sum() == pytest.approx(sum(call.cost for call in ended))
     assert [log.workers[w] for w in log.calls.worker] == [call.called for call in ended]
     assert log.success.sum() == sum(record.success for record in records)
+
+
+def test_interrupted_and_unplanned_executions_are_left_out(records: Records) -> None:
+    cut = records[0].execution_result.model_copy(update={"success": False})
+    interrupted = {"interrupted": True, "success": False, "execution_result": cut}
+    nothing = PlannerOutputs.model_validate(
+        {"model_selections": (), "task_types": (), "workflow_graph": {"adjacency": ()}}
+    )
+    unplanned = {"decisions": (), "planner_outputs": nothing}
+    others = [records[0].model_copy(update=changed) for changed in (interrupted, unplanned)]
+    log = log_table([*others, *records[1:20]])
+    assert (log.num_executions, log.num_left_out) == (19, 2)
+    assert log.calls.cost_usd.tolist() == log_table(records[1:20]).calls.cost_usd.tolist()
 
 
 def test_parent_quality_is_the_mean_of_what_succeeded(records: Records, log: LogTable) -> None:
