@@ -16,9 +16,9 @@ from orchestai_env.execution.execution import Means
 from orchestai_env.execution.live_setup import known_workers, live_vocabulary, live_workflows
 from orchestai_env.execution.log.execution_log import ExecutionLogger
 from orchestai_env.execution.log.redaction import load_redaction
+from orchestai_env.execution.log.shared_writes import Log
 from orchestai_env.execution.orchestrator import (
     TIMEOUT_MS,
-    Log,
     Orchestrator,
     OrchestratorSettings,
 )

@@ -10,7 +10,7 @@ import hashlib
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import numpy as np
 import pydantic
@@ -20,11 +20,11 @@ from orchestai_env.episodes import Episodes
 from orchestai_env.errors import PlanningError
 from orchestai_env.execution.calls.budget import BudgetError
 from orchestai_env.execution.calls.side_calls import SideCalls
-from orchestai_env.execution.calls.to_the_end import to_the_end
 from orchestai_env.execution.chooser import Chooser, explored
 from orchestai_env.execution.execution import Execution, Means
 from orchestai_env.execution.log.logged_result import execution_result
 from orchestai_env.execution.log.record import ExecutionRecord, LoggedResult, PlannerOutputs
+from orchestai_env.execution.log.shared_writes import Log, SharedWrites
 from orchestai_env.execution.loop_thread import LoopThread
 from orchestai_env.execution_result import ExecutionResult
 from orchestai_env.observation import ObservationLayout
@@ -39,13 +39,6 @@ TIMEOUT_MS = 300_000.0
 
 _MOST_PLANS = 64
 """Instructions that are planned at once; chosen: the workflows that are meant to run at once."""
-
-
-class Log(Protocol):
-    """What an execution is written to; see `execution_log.ExecutionLogger`."""
-
-    def append(self, record: ExecutionRecord) -> str:
-        """Writes one execution; returns its id."""
 
 
 class OrchestratorSettings(StrictSettings):
@@ -98,13 +91,12 @@ class Orchestrator:
             settings: the documented defaults where None.
         """
         self._known, self._planner, self._chooser = known, planner, chooser
-        self._means, self._log = means, log
+        self._means, self._log = means, None if log is None else SharedWrites(log)
         self._settings = settings or OrchestratorSettings()
         self._thread: LoopThread | None = None
         # Threads of its own, so that planners that wait for workers do not keep checks, which use
-        # those of the event loop, from theirs, and neither keeps records from the log.
+        # those of the event loop, from theirs.
         self._planners = ThreadPoolExecutor(_MOST_PLANS, thread_name_prefix="planner")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="log")
 
     def execute(self, instruction: str) -> ExecutionResult:
         """Plans and executes one instruction, for callers that are not asynchronous.
@@ -247,16 +239,10 @@ class Orchestrator:
         )
 
     async def _append(self, record: ExecutionRecord) -> None:
-        """Logs a record, from a thread, since a disk may be slow; whole, whatever is cancelled.
+        """Logs a record, whatever is cancelled.
 
         Raises:
             OrchestAIError: it cannot be written.
         """
-        if self._log is None:
-            return
-        loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._writer, self._log.append, record)
-        try:
-            await to_the_end(writing)
-        finally:
-            writing.result()
+        if self._log is not None:
+            await self._log.append(record)

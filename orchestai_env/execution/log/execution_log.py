@@ -162,23 +162,24 @@ class ExecutionLogger:
             )
         except pydantic.ValidationError as error:
             raise DataError(f"log_execution: {error.title}: {reason_of(error)}") from None
-        return self.append(record)
+        self.append(record)
+        return record.execution_id
 
-    def append(self, record: ExecutionRecord) -> str:
-        """Appends a record.
+    def append(self, *records: ExecutionRecord) -> None:
+        """Appends records by one write, and forces them to the disk together.
 
-        Returns:
-            Its execution_id.
         Raises:
-            ExecutionLogError: it could not be written, and is not in the log.
+            ExecutionLogError: they could not be written, and none of them is in the log.
         """
-        line = _line(record if self._redaction is None else self._redaction(record))
+        hide = self._redaction
+        lines = b"".join(_line(one if hide is None else hide(one)) for one in records)
         with self._lock:
             try:
-                self._append(line)
+                self._append(lines)
             except OSError as error:
-                raise self._refusal(error, f"{record.execution_id} is not in the log") from error
-        return record.execution_id
+                names = ", ".join(record.execution_id for record in records)
+                verb = "is" if len(records) == 1 else "are"
+                raise self._refusal(error, f"{names} {verb} not in the log") from error
 
     def close(self) -> None:
         """Closes the file; a later record opens it again.
@@ -202,7 +203,7 @@ class ExecutionLogger:
         """Returns when an execution began that has just ended."""
         return self._clock().astimezone(datetime.UTC) - datetime.timedelta(milliseconds=latency_ms)
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
         day = self._clock().astimezone(datetime.UTC).date()
         if self._file is None or self._place[0] != day:
             self._open(day, newest_index(self._folder, day))
@@ -210,7 +211,7 @@ class ExecutionLogger:
             now_s = time.monotonic()
             is_due = now_s - self._synced_s >= self._interval_s
             assert self._file is not None
-            outcome = self._file.append(line, max_bytes=self._max_bytes, sync=is_due)
+            outcome = self._file.append(lines, max_bytes=self._max_bytes, sync=is_due)
             if outcome == "written":
                 self._synced_s = now_s if is_due else self._synced_s
                 return

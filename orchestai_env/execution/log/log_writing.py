@@ -38,15 +38,15 @@ class LogFile:
         self.was_empty = self._stat.st_size == 0
         """When it was opened."""
 
-    def append(self, line: bytes, *, max_bytes: float, sync: bool) -> Appended:
-        """Appends a line, whole or not at all.
+    def append(self, lines: bytes, *, max_bytes: float, sync: bool) -> Appended:
+        """Appends lines, all of them or none.
 
         A line that a killed process left half-written is ended first, in the same write.
 
         Args:
-            line: with its line feed, which is its last byte and in no other place.
-            max_bytes: size that the file keeps to; a first line may be larger.
-            sync: whether the line has to be on the disk when this returns.
+            lines: each with its line feed; one at least.
+            max_bytes: size that the file keeps to; what it begins with may be larger.
+            sync: whether they have to be on the disk when this returns.
         Returns:
             "written"; or nothing was written because the file is "full", or because it was "moved"
             or deleted, so that another has to be opened.
@@ -63,11 +63,11 @@ class LogFile:
                 return "moved"
             end = found.st_size
             if end and os.pread(descriptor, 1, end - 1) != b"\n":
-                line = b"\n" + line
-            if end and end + len(line) > max_bytes:
+                lines = b"\n" + lines
+            if end and end + len(lines) > max_bytes:
                 return "full"
             try:
-                _write_all(descriptor, line)
+                _write_all(descriptor, lines)
                 if sync:
                     os.fsync(descriptor)
             except BaseException:  # Ctrl-C between two writes as well

@@ -59,9 +59,8 @@ class MemoryLog:
     def __init__(self) -> None:
         self.records: list[ExecutionRecord] = []
 
-    def append(self, record: ExecutionRecord) -> str:
-        self.records.append(record)
-        return record.execution_id
+    def append(self, *records: ExecutionRecord) -> None:
+        self.records += records
 
 
 def known(num_workers: int = 2) -> Dataset:
