@@ -40,7 +40,9 @@ def together(folder: str, num_processes: int, num_threads: int, num_records: int
 
         def append(thread: int) -> None:
             for i in range(num_records):
-                acknowledge(logger.append(record(f"{process}-{thread}-{i}")))
+                one = record(f"{process}-{thread}-{i}")
+                logger.append(one)
+                acknowledge(one.execution_id)
 
         threads = [threading.Thread(target=append, args=(k,)) for k in range(num_threads)]
         for thread in threads:
@@ -66,8 +68,11 @@ def killed(folder: str, num_kills: int, seed: int) -> list[str]:
         logger = ExecutionLogger(folder, fsync="never", max_file_mb=20.0)
         i = 0
         while True:  # a large record takes long enough to be caught in the middle
-            one = large if i % 8 == 7 else plain
-            acknowledge(logger.append(one.model_copy(update={"execution_id": f"{name}-{i}"})))
+            one = (large if i % 8 == 7 else plain).model_copy(
+                update={"execution_id": f"{name}-{i}"}
+            )
+            logger.append(one)
+            acknowledge(one.execution_id)
             i += 1
 
     found = []
