@@ -107,6 +107,7 @@ def _print(found: Calibration, console: Any) -> None:
         ("success", row.success, 1.0),
         (r"cost \[USD]", row.cost_usd, 1.0),
         (r"makespan \[s]", row.makespan_ms, 1e-3),
+        (r"wait of a call \[s]", found.comparison.wait_ms, 1e-3),
     ):
         cells = (measure.logged, measure.low, measure.high, measure.simulated)
         logged, low, high, simulated = (f"{factor * cell:.4g}" for cell in cells)

@@ -50,6 +50,9 @@ class Comparison:
     """Everything that was compared."""
 
     executions: Compared
+    wait_ms: Measure
+    """Of a call, from its decision to its start. Other executions that kept its worker busy are not
+    simulated."""
     task_types: tuple[Compared, ...]
     workers: tuple[Compared, ...]
 
@@ -84,8 +87,11 @@ def compare(log: LogTable, replayed: Replay) -> Comparison:
         makespan_ms=_measure(log.makespan_ms[chosen], played.makespan_ms),
     )
     pieces = (_subtasks(logged), _subtasks(simulated))
+    held, calls = np.isin(log.calls.execution, chosen), played.calls
+    waited = (log.calls.start_ms - log.calls.decided_ms)[held]
     return Comparison(
         executions=executions,
+        wait_ms=_measure(waited, (calls.start_us - calls.decided_us) / 1e3),
         task_types=_rows(log.task_types, "kind", *pieces),
         workers=_rows(log.workers, "worker", logged, simulated),
     )

@@ -29,6 +29,7 @@ _Z = 1.959964
 _CLOCK_MS = 1e-3
 _TINY = 1e-6  # what is fitted without any residual is known to about so much
 _SUREST = 1e-5  # successes are kept so far from certainty, which a skill may not have
+_NEARLY_SURE = 0.99
 _MOST_LOG_SD = 1.0
 _KEPT = "the log cannot tell: {}; the documented default is kept"
 
@@ -179,8 +180,12 @@ def _success(success: SuccessFit) -> list[Estimate]:
     by_probit = (1.0 - unsolvable) * np.exp(-0.5 * probit**2) / density
     by_share = -ndtr(probit) * math.sqrt(2.0 * math.pi) / density
     covariance, p = success.covariance, np.arange(len(probit))
-    variance = by_probit**2 * covariance[p, p] + by_share**2 * covariance[last, last]
-    variance += 2.0 * by_probit * by_share * covariance[p, last]
+    own, shared, both = covariance[p, p], covariance[last, last], covariance[p, last]
+    variance = by_probit**2 * own + by_share**2 * shared + 2.0 * by_probit * by_share * both
+    # Near certainty the chance is far from linear in the share, which hardly matters there: a pair
+    # that nearly always succeeds has met nearly no unsolvable subtask.
+    held = by_probit**2 * (own - both**2 / max(shared, 1e-300))
+    variance = np.where(chance > _NEARLY_SURE, held, variance)
     deviation = np.sqrt(np.maximum(variance, 0.0))
     return [
         _transformed(lambda y: float(np.clip(ndtr(y), _TINY, 1.0 - _TINY)), c, d)

@@ -222,6 +222,10 @@ def _held_out(calibration: Calibration) -> Iterator[str]:
         ("worker (its calls)", comparison.workers),
     ):
         yield from _table((title, *header[1:]), [_compared(row) for row in rows])
+    yield (
+        f"A call waited {_measure(comparison.wait_ms)} ms for its start. The simulator plays an "
+        "execution by itself: where others kept workers busy, logged makespans are longer.\n"
+    )
     yield f"![By task type]({TASK_TYPES})\n"
     yield f"![By worker]({WORKERS})\n"
 

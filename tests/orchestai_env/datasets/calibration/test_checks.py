@@ -81,6 +81,19 @@ def test_comparison_has_a_row_for_each_type_and_worker(found: Calibration, log: 
         assert row.cost_usd.ratio == pytest.approx(1.0, abs=0.35)
 
 
+def test_waits_for_other_executions_are_told_apart(log: LogTable) -> None:
+    """The simulator, which plays one execution at a time, has the waits within it only."""
+    calls = dataclasses.replace(log.calls, start_ms=log.calls.start_ms + 500.0)
+    waits = []
+    for one in (log, dataclasses.replace(log, calls=calls)):
+        replayed = replay(log, np.ones(log.num_executions, bool), TRUTH, seed=3)
+        assert replayed is not None
+        waits.append(compare(one, replayed).wait_ms)
+    assert waits[0].simulated == pytest.approx(waits[0].logged, rel=0.2)
+    assert waits[1].logged == pytest.approx(waits[0].logged + 500.0)
+    assert waits[1].simulated == waits[0].simulated
+
+
 def test_logged_rules_are_those_that_were_played() -> None:
     log = log_table(truth_records(200, max_attempts=2, max_parallel_tasks=2))
     rules = logged_rules(log)

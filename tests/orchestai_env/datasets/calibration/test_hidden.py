@@ -124,3 +124,10 @@ def test_files_from_before_are_read_as_they_were(tmp_path: Path) -> None:
     assert tables.difficulty[:, 0, 0].tolist() == [0.5, 0.0]
     assert tables.token_weight[:, 0, 0].tolist() == [0.0, 0.0, 1.0]
     assert statistics.cost_usd[0, 0] == pytest.approx(200 * 2e-6)
+
+
+def test_worker_that_never_failed_is_known_to_succeed_nearly_always() -> None:
+    fitted = fit_to(hidden_pool(success=0.9999), executions=150)
+    for pair in fitted.pairs:
+        assert pair.successes == pair.calls > 50
+        assert 1.0 - 5.0 / pair.calls < pair.success.low < pair.success.value
