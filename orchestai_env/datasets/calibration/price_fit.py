@@ -10,6 +10,7 @@ from orchestai_env.datasets.calibration.log_table import BoolArray, FloatArray, 
 from orchestai_env.workers import TaskSkill
 
 _DEFAULT_INPUT = float(TaskSkill.model_fields["input_tokens"].default)
+_COLLINEAR = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,10 @@ class PriceFit:
 
 
 def fit_prices(log: LogTable, mask: BoolArray, cells: IntArray) -> PriceFit:
-    """Fits cost by output tokens, per worker, by least squares around the means of its pairs.
+    """Fits cost by input and output tokens, per worker, by least squares around its pairs' means.
 
-    What is left of a pair's mean cost is the cost of its input, so that the mean is met whatever
+    Where all prompts of a pair are equally long, the input says nothing and is left out. What is
+    left of a pair's mean cost is the cost of its input, so that the mean is met whatever
     the prompts, the caches and the fees. A worker's input price is such that its pairs' input
     tokens are those of the log on the whole.
 
@@ -46,9 +48,10 @@ def fit_prices(log: LogTable, mask: BoolArray, cells: IntArray) -> PriceFit:
     calls_of = np.maximum(count, 1)
     mean_tokens = np.bincount(pair, tokens, len(cells)) / calls_of
     mean_cost = np.bincount(pair, cost, len(cells)) / calls_of
-    away = tokens - mean_tokens[pair]
-    squares = np.bincount(worker, away**2, n)
-    slope = np.bincount(worker, away * cost, n) / np.where(squares > 0, squares, 1.0)
+    mean_sent = np.bincount(pair, calls.input_tokens[used], len(cells)) / calls_of
+    slope = _output_slope(
+        worker, tokens - mean_tokens[pair], calls.input_tokens[used] - mean_sent[pair], cost, n
+    )
     # Neither price is below 0, on the whole of a worker's calls.
     total_tokens, total_cost = np.bincount(worker, tokens, n), np.bincount(worker, cost, n)
     all_of_it = total_cost / np.where(total_tokens > 0, total_tokens, 1.0)
@@ -68,3 +71,21 @@ def fit_prices(log: LogTable, mask: BoolArray, cells: IntArray) -> PriceFit:
         input_tokens=np.where(has_price, rest * per_usd, _DEFAULT_INPUT),
         deviation=np.sqrt(variance / calls_of) * per_usd,
     )
+
+
+def _output_slope(
+    worker: IntArray, output: FloatArray, sent: FloatArray, cost: FloatArray, num_workers: int
+) -> FloatArray:
+    """Returns float64 (W,) [USD per output token], of tokens less the means of their pairs."""
+
+    def total(of: FloatArray) -> FloatArray:
+        return np.bincount(worker, of, num_workers).astype(np.float64)
+
+    both, own, squares = total(output * sent), total(sent**2), total(output**2)
+    alone = squares * own - both**2  # 0 where one follows from the other
+    is_told = alone > _COLLINEAR * squares * own
+    top = np.where(is_told, total(output * cost) * own - total(sent * cost) * both, 0.0)
+    joint = top / np.where(is_told, alone, 1.0)
+    simple = total(output * cost) / np.where(squares > 0, squares, 1.0)
+    slope: FloatArray = np.where(is_told, joint, simple)
+    return slope

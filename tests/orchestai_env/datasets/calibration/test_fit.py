@@ -59,6 +59,16 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     assert np.mean(shared) >= 0.8
 
 
+def test_prices_are_told_apart_though_long_prompts_have_long_answers(log: LogTable) -> None:
+    calls, rng = log.calls, np.random.default_rng(0)
+    sent = np.round(100.0 + calls.output_tokens * rng.uniform(1.0, 2.0, len(calls)))
+    cost = 1e-6 * sent + 4e-6 * calls.output_tokens
+    priced = dataclasses.replace(calls, input_tokens=sent, cost_usd=cost)
+    for worker in fit_pool(dataclasses.replace(log, calls=priced)).pool.workers.workers:
+        assert worker.input_usd_per_mtok == pytest.approx(1.0, rel=1e-4)
+        assert worker.output_usd_per_mtok == pytest.approx(4.0, rel=1e-4)
+
+
 def test_another_round_changes_nothing(log: LogTable, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [pair.success.value for pair in fit_pool(log).pairs]
     monkeypatch.setattr(success_fit, "_ROUNDS", 4)
