@@ -115,7 +115,7 @@ def test_read_outcomes_refuses_a_truncated_gzip(tmp_path: Path) -> None:
         (gzip.compress(b'query_id,task_type,prompt\nq0,math,"cut'), "text that breaks"),
         (gzip.compress(b""), "column 'query_id' is missing"),
     ],
-    ids=["not gzip", "not utf-8", "open quote", "empty"],  # gzip bytes hold the time: no ids
+    ids=["not gzip", "not utf-8", "open quote", "empty"],
 )
 def test_read_queries_refuses_a_damaged_file(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "queries.csv.gz"
