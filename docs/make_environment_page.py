@@ -35,8 +35,11 @@ PAGE = Path(__file__).with_name("environment.md")
 _HEAD = """\
 # OrchestAI-v0
 
+The specification of the environment. How it is made and stepped: [README](../README.md); with real
+workers: [live.md](live.md). `OrchestAI-MO-v0` and the batched forms follow below.
+
 Made by `make docs` from the docstrings and the code, and tested to be what they say: edit those,
-not this page. `OrchestAI-MO-v0` and the batched forms follow below.
+not this page.
 """
 
 
