@@ -22,11 +22,11 @@ from orchestai_env.errors import DataError
 from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import open_text
 from supervised.compare_predictors import seed_count, source_problem
-from supervised.new_workers import known_workers, predict_new_worker
-from supervised.predictors import LOGISTIC
-from supervised.source_labels import SourceLabels, read_source_labels
-from supervised.success_predictor import FloatArray, Labels, Problem, sigmoid
-from supervised.success_scores import Interval, bootstrap, worker_auc, worker_losses
+from supervised.success.cross_fitting import FloatArray, Labels, Problem, sigmoid
+from supervised.success.new_workers import known_workers, predict_new_worker
+from supervised.success.predictors import LOGISTIC
+from supervised.success.scores import Interval, bootstrap, worker_auc, worker_losses
+from supervised.success.source_labels import SourceLabels, read_source_labels
 
 SUMMARY = "new_workers.json"
 CALLS_PER_TYPE = (0, 5, 20)

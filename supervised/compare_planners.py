@@ -25,19 +25,19 @@ from orchestai_env.planning.planner import Planner
 from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import Workflow, read_workflows
 from supervised.compare_predictors import seed_count
-from supervised.given_steps import score_given_steps
 from supervised.learned_planner import LearnedPlanner
-from supervised.plan_baselines import ChainPlanner, MostFrequentPlanner, NearestPlanner
-from supervised.plan_library import Embedder, PlanLibrary
-from supervised.plan_metrics import MATCH_THRESHOLD
-from supervised.plan_splits import split_rows
-from supervised.planner_report import CURVES, console_tables, plot_curves, write_report
-from supervised.planner_scores import groups_of, score_planners, summarise
-from supervised.planner_seeds import History, Parts, PlannerRecipe, planner_of_seed
-from supervised.planner_training import train_planner
-from supervised.text_encoder import MemoEncoder, TextEncoder
-from supervised.workflow_dataset import WorkflowDataset
-from supervised.workflow_files import read_plans
+from supervised.planner.training import train_planner
+from supervised.planner_comparison.given_steps import score_given_steps
+from supervised.planner_comparison.report import CURVES, console_tables, plot_curves, write_report
+from supervised.planner_comparison.scores import groups_of, score_planners, summarise
+from supervised.planner_comparison.seeds import History, Parts, PlannerRecipe, planner_of_seed
+from supervised.plans.baselines import ChainPlanner, MostFrequentPlanner, NearestPlanner
+from supervised.plans.dataset import WorkflowDataset
+from supervised.plans.files import read_plans
+from supervised.plans.library import Embedder, PlanLibrary
+from supervised.plans.metrics import MATCH_THRESHOLD
+from supervised.plans.splits import split_rows
+from supervised.texts.encoder import MemoEncoder, TextEncoder
 
 SUMMARY, REPORT = "summary.json", "report.md"
 LEARNED = "learned"

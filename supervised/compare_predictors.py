@@ -22,13 +22,11 @@ from orchestai_env.datasets.annexes import read_embeddings
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.run_folder import check_output_dir
-from supervised.embeddings import embed_texts
 from supervised.predict_success import PACKAGES, choose
-from supervised.predictors import CANDIDATES, TYPE_MEAN
-from supervised.reliability_plot import plot_reliability
-from supervised.source_labels import SourceLabels, read_source_labels
-from supervised.success_predictor import BoolArray, FloatArray, Problem, cross_fit
-from supervised.success_scores import (
+from supervised.success.cross_fitting import BoolArray, FloatArray, Problem, cross_fit
+from supervised.success.predictors import CANDIDATES, TYPE_MEAN
+from supervised.success.reliability_plot import plot_reliability
+from supervised.success.scores import (
     Interval,
     bootstrap,
     intervals,
@@ -37,7 +35,9 @@ from supervised.success_scores import (
     worker_auc,
     worker_losses,
 )
-from supervised.text_form import text_form
+from supervised.success.source_labels import SourceLabels, read_source_labels
+from supervised.texts.embeddings import embed_texts
+from supervised.texts.form import text_form
 
 SUMMARY = "summary.json"
 RELIABILITY = "reliability.png"

@@ -27,9 +27,7 @@ from orchestai_env.datasets.folder import (
     load_folder,
 )
 from orchestai_env.datasets.splits import SPLITS
-from supervised.embeddings import embed_texts
-from supervised.predictors import CANDIDATES
-from supervised.success_predictor import (
+from supervised.success.cross_fitting import (
     BoolArray,
     CrossFitted,
     FloatArray,
@@ -37,8 +35,10 @@ from supervised.success_predictor import (
     Problem,
     cross_fit,
 )
-from supervised.success_scores import Score, score
-from supervised.text_form import text_form
+from supervised.success.predictors import CANDIDATES
+from supervised.success.scores import Score, score
+from supervised.texts.embeddings import embed_texts
+from supervised.texts.form import text_form
 
 PACKAGES = ("numpy", "scikit-learn", "torch")
 """Whose versions are stored with predictions."""

@@ -34,11 +34,11 @@ from orchestai_env.errors import DataError, shown, unknown_name
 from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import read_json_lines
 from supervised.compare_predictors import SUMMARY, seed_count
-from supervised.embeddings import embed_texts
-from supervised.plan_splits import groups_and_sides
+from supervised.plans.splits import groups_and_sides
 from supervised.predict_success import PACKAGES
-from supervised.shape_classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
-from supervised.success_scores import bootstrap
+from supervised.shapes.classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
+from supervised.success.scores import bootstrap
+from supervised.texts.embeddings import embed_texts
 
 SHAPES = ("single", "chain", "dag")
 """One subtask; subtasks in a row; a graph that is neither. Labels are places in this tuple."""
@@ -61,7 +61,7 @@ class Requests:
     group: IntArray
     """int64 (n,), equal for near-duplicates."""
     split: npt.NDArray[np.str_]
-    """(n,) of SPLITS, by the rules of `plan_splits.split_rows`: a group is on one side."""
+    """(n,) of SPLITS, by the rules of `plans.splits.split_rows`: a group is on one side."""
 
     def rows(self, split: str) -> npt.NDArray[np.bool_]:
         """Returns bool (n,): which requests are on a side."""

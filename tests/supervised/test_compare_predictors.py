@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from supervised import compare_predictors as command
-from supervised.predictors import CANDIDATES, LOGISTIC
-from supervised.source_labels import read_source_labels
+from supervised.success.predictors import CANDIDATES, LOGISTIC
+from supervised.success.source_labels import read_source_labels
 from tests.orchestai_env.datasets.toy_source import OUTCOME_HEADER, QUERY_HEADER, write_csv
 
 Rows = list[list[Any]]

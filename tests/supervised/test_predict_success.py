@@ -16,7 +16,7 @@ from orchestai_env.datasets.folder import load_dataset, load_folder, load_querie
 from orchestai_env.errors import ConfigError, DataError, MissingFileError
 from supervised import predict_success as command
 from supervised.predict_success import recorded_labels
-from supervised.predictors import CANDIDATES
+from supervised.success.predictors import CANDIDATES
 from tests.recorded_source import edit, import_source
 
 

@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervised import request_shapes as command
-from supervised.plan_splits import split_rows
+from supervised.plans.dataset import WorkflowDataset
+from supervised.plans.splits import split_rows
 from supervised.request_shapes import MIN_TRAINING, SHAPES, read_requests
-from supervised.shape_classifiers import (
+from supervised.shapes.classifiers import (
     CANDIDATES,
     MAJORITY,
     NEIGHBOURS,
     mask_contents,
     request_features,
 )
-from supervised.workflow_dataset import WorkflowDataset
 
 WORDING = {
     "single": "Translate {} {} {} {}.",
