@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestai_env.workflow import Workflow
+from supervised.intervals import mean_intervals
 from supervised.planner.search import acyclic_links
-from supervised.planner_comparison.scores import NON_CHAIN, POOLED, is_chain, mean_intervals
+from supervised.planner_comparison.scores import NON_CHAIN, POOLED, is_chain
 from supervised.plans.baselines import chain_links
 from supervised.plans.metrics import Link, f1
 

@@ -13,10 +13,10 @@ from scipy.stats import spearmanr
 
 from orchestai_env.planning.planner import Planner, plans_of
 from orchestai_env.workflow import Workflow
+from supervised.intervals import mean_intervals
 from supervised.plans.baselines import chain_links
 from supervised.plans.dataset import WorkflowDataset
 from supervised.plans.metrics import MATCH_THRESHOLD, PlanScore, score_plan
-from supervised.success.scores import REPLICATES, Interval
 from supervised.texts.encoder import MemoEncoder
 
 FloatArray = npt.NDArray[np.float64]
@@ -126,30 +126,6 @@ def _part(workflow_id: str, source: str) -> str:
 def is_chain(workflow: Workflow) -> bool:
     """Tells whether each subtask needs the one before it, and nothing else."""
     return set(workflow.links) == set(chain_links(len(workflow.subtasks)))
-
-
-def mean_intervals(values: FloatArray) -> list[Interval]:
-    """Returns means over seeds and rows, with bootstrap intervals over both together.
-
-    A draw takes as many rows as there are, with replacement, and one of the seeds, so that the
-    interval is that of a planner trained once. Equally many rows get equal draws of them.
-
-    Args:
-        values: float64 (S, R, F), R >= 1.
-    Returns:
-        One interval for each of the F figures.
-    """
-    num_seeds, num_rows, _ = values.shape
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(num_rows, np.full(num_rows, 1 / num_rows), REPLICATES)
-    seed_of = rng.integers(num_seeds, size=REPLICATES)
-    sums = np.einsum("dr,srf->dsf", drawn.astype(np.float64), values, optimize=True)
-    draws = sums[np.arange(REPLICATES), seed_of] / num_rows
-    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-    return [
-        Interval(mean=float(m), low=float(a), high=float(b))
-        for m, a, b in zip(values.mean(axis=(0, 1)), low, high, strict=True)
-    ]
 
 
 def summarise(

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from supervised.intervals import REPLICATES, Interval
 from supervised.success.cross_fitting import BoolArray, FloatArray, Labels, log_odds, mean_loss
 
 CALIBRATION_BINS = 10
-REPLICATES = 1000
-"""Bootstrap draws of an interval."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +80,12 @@ def score(labels: Labels, predicted: FloatArray, rows: BoolArray) -> Score:
     )
 
 
+def choose(labels: Labels, predicted: Mapping[str, FloatArray], rows: BoolArray) -> str:
+    """Returns the candidate with the least log loss on the given queries, the first of equals."""
+    losses = {name: score(labels, values, rows).log_loss for name, values in predicted.items()}
+    return min(losses, key=lambda name: losses[name])
+
+
 def worker_losses(labels: Labels, predicted: FloatArray, rows: BoolArray) -> FloatArray:
     """Returns float64 (W,): log loss [nats] of each worker; NaN for one without a recorded call."""
     weight = rows.astype(np.float64)[None]
@@ -93,24 +98,11 @@ def worker_auc(labels: Labels, predicted: FloatArray, rows: BoolArray) -> FloatA
     return np.asarray(_weighted_auc(labels, predicted, weight)[0])
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A mean over seeds with its bootstrap interval over queries and seeds."""
-
-    mean: float
-    low: float
-    """2.5 % quantile."""
-    high: float
-    """97.5 % quantile."""
-
-
 def intervals(
     labels: Labels,
     predicted: Mapping[str, Sequence[FloatArray]],
     rows: BoolArray,
     baseline: str,
-    *,
-    replicates: int = REPLICATES,
 ) -> dict[str, dict[str, Interval]]:
     """Scores candidates on chosen queries, with intervals and paired gains over a baseline.
 
@@ -121,18 +113,17 @@ def intervals(
         predicted: candidate -> predictions of each seed, float64 (Q, W) each.
         rows: bool (Q,); the queries.
         baseline: candidate that gains are against.
-        replicates: number of draws.
     Returns:
         candidate -> log_loss, auc (means over workers), and their gains log_loss_gain, auc_gain
         (above 0 is better than the baseline).
     """
     rng = np.random.default_rng(0)
     chosen = np.flatnonzero(rows)
-    drawn = rng.multinomial(len(chosen), np.full(len(chosen), 1 / len(chosen)), replicates)
-    weight = np.zeros((1 + replicates, len(rows)))
+    drawn = rng.multinomial(len(chosen), np.full(len(chosen), 1 / len(chosen)), REPLICATES)
+    weight = np.zeros((1 + REPLICATES, len(rows)))
     weight[0, chosen], weight[1:, chosen] = 1.0, drawn
     num_seeds = len(predicted[baseline])
-    seed_of = rng.integers(num_seeds, size=replicates)
+    seed_of = rng.integers(num_seeds, size=REPLICATES)
     values = {
         name: {
             "log_loss": _over_workers(_weighted_losses, labels, several, weight),
@@ -149,32 +140,6 @@ def intervals(
         }
         result[name] = {key: _interval(value, seed_of) for key, value in table.items()}
     return result
-
-
-def bootstrap(
-    figure: Callable[[npt.NDArray[np.int64], int], float],
-    num_queries: int,
-    num_seeds: int,
-    *,
-    replicates: int = REPLICATES,
-) -> Interval:
-    """Returns a figure's mean over seeds, and its interval over queries and seeds.
-
-    Args:
-        figure: (rows of the queries, seed) -> value.
-        num_queries: n; a draw takes n of them with replacement, and one seed.
-        num_seeds: number of seeds.
-        replicates: number of draws.
-    """
-    rng = np.random.default_rng(0)
-    everyone = np.arange(num_queries)
-    draws = [
-        figure(rng.integers(num_queries, size=num_queries), int(rng.integers(num_seeds)))
-        for _ in range(replicates)
-    ]
-    low, high = np.quantile(draws, (0.025, 0.975))
-    mean = np.mean([figure(everyone, seed) for seed in range(num_seeds)])
-    return Interval(mean=float(mean), low=float(low), high=float(high))
 
 
 def _interval(values: FloatArray, seed_of: npt.NDArray[np.int64]) -> Interval:

@@ -11,7 +11,9 @@ from orchestai_env.datasets.queries import Queries
 from orchestai_env.datasets.recorded_csv import read_outcomes, read_queries
 from orchestai_env.datasets.splits import split_of
 from orchestai_env.errors import DataError, MissingFileError
-from supervised.success.cross_fitting import BoolArray, Labels
+from supervised.success.cross_fitting import BoolArray, Labels, Problem
+from supervised.texts.embeddings import stored_embeddings
+from supervised.texts.form import text_form
 
 SUCCESS_THRESHOLD = 0.5
 """A call succeeds when its score is at or above it; as imports have it by default."""
@@ -69,4 +71,24 @@ def read_source_labels(folder: Path) -> SourceLabels:
         ),
         workers=names,
         labels=Labels(success=wins / np.maximum(count, 1), known=count > 0, task_type=task_type),
+    )
+
+
+def source_problem(source: SourceLabels, embeddings: Path, device: str) -> Problem:
+    """Joins the texts and outcomes of a source.
+
+    Args:
+        source: queries and outcomes.
+        embeddings: file of the queries' embeddings; made if it is not there.
+        device: torch device of the encoder.
+    Raises:
+        DataError: the file belongs to other queries.
+    """
+    return Problem(
+        embeddings=stored_embeddings(
+            embeddings, source.queries.ids, source.queries.prompts, device=device
+        ),
+        form=text_form(source.queries.prompts),
+        labels=source.labels,
+        num_types=len(source.queries.task_types),
     )

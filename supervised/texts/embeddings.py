@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from agents.checkpoint import write_whole
+from orchestai_env.datasets.annexes import read_embeddings
 from supervised.texts.encoder import TextEncoder
 
 MAX_TOKENS = 256
@@ -27,3 +30,27 @@ def embed_texts(
     """
     encoder = TextEncoder.load(max_tokens=MAX_TOKENS).to(device)
     return encoder.embed(texts, batch_size=batch_size, progress="embedding texts")
+
+
+def stored_embeddings(
+    path: Path, ids: Sequence[str], texts: Sequence[str], *, device: str
+) -> npt.NDArray[np.float32]:
+    """Reads the embeddings of texts, or makes and stores them.
+
+    Args:
+        path: npz, see `orchestai_env.datasets.annexes.read_embeddings`.
+        ids: one for each text.
+        texts: n texts.
+        device: torch device of the encoder.
+    Returns:
+        float32 (n, D), rounded to float16 as they are stored.
+    Raises:
+        DataError: the file is damaged, or belongs to other texts.
+    """
+    stored = read_embeddings(path, ids)
+    if stored is not None:
+        return stored
+    made = embed_texts(texts, device=device).astype(np.float16)
+    arrays = {"query_ids": np.array(ids), "embeddings": made}
+    write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
+    return made.astype(np.float32)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from supervised.plans.splits import plan_split_of
-from supervised.request_shapes import SHAPES, Requests, read_requests
 from supervised.shapes.classifiers import CANDIDATES, request_features
+from supervised.shapes.requests import SHAPES, Requests, read_requests
 
 pytestmark = pytest.mark.real
 

@@ -7,9 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from orchestai_env.planning import Plan
 from supervised.planner_comparison.scores import (
@@ -17,7 +14,6 @@ from supervised.planner_comparison.scores import (
     PlannerScores,
     groups_of,
     is_chain,
-    mean_intervals,
     score_planners,
     score_workflow,
     summarise,
@@ -83,45 +79,6 @@ def test_groups_are_sources_their_parts_and_what_is_no_chain() -> None:
 
 def test_chain_links_each_subtask_to_the_next_only() -> None:
     assert [is_chain(workflow) for workflow in FLOWS] == [True, False, True, False]
-
-
-def test_interval_has_the_mean_in_it_and_shrinks_with_rows() -> None:
-    values = np.random.default_rng(0).random((3, 400, 1))
-
-    (few,), (many,) = mean_intervals(values[:, :25]), mean_intervals(values)
-
-    assert many.low < many.mean < many.high
-    assert many.mean == pytest.approx(values.mean())
-    assert many.high - many.low < 0.5 * (few.high - few.low)
-
-
-def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    samples = [mean_intervals(rng.exponential(1.0, (1, 60, 1)))[0] for _ in range(200)]
-
-    covered = np.mean([interval.low <= 1.0 <= interval.high for interval in samples])
-    assert 0.88 <= covered <= 0.99
-
-
-def test_interval_holds_the_spread_between_seeds() -> None:
-    values = np.zeros((3, 50, 1)) + np.array([0.1, 0.2, 0.3])[:, None, None]
-
-    (interval,) = mean_intervals(values)
-
-    assert (interval.low, interval.mean, interval.high) == pytest.approx((0.1, 0.2, 0.3))
-
-
-@given(
-    arrays.arrays(
-        np.float64,
-        st.tuples(st.integers(1, 3), st.integers(1, 9), st.just(2)),
-        elements=st.floats(0, 1),
-    )
-)
-def test_intervals_stay_within_the_values(values: np.ndarray) -> None:
-    for index, interval in enumerate(mean_intervals(values)):
-        own = values[..., index]
-        assert own.min() - 1e-9 <= interval.low <= interval.high <= own.max() + 1e-9
 
 
 def test_difference_is_paired_by_workflow() -> None:

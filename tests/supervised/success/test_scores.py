@@ -10,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 
 from supervised.success.cross_fitting import FloatArray, Labels
 from supervised.success.scores import (
-    bootstrap,
     intervals,
     reliability,
     score,
@@ -110,12 +109,3 @@ def test_intervals_hold_the_mean_and_tell_candidates_apart() -> None:
     assert found["flat"]["log_loss_gain"].high == 0.0
     assert found["flat"]["auc_gain"].low == 0.0
     assert found["flat"]["log_loss"].mean == pytest.approx(np.log(2))
-
-
-def test_bootstrap_draws_queries_and_seeds() -> None:
-    values = np.random.default_rng(0).normal(size=1000)
-
-    found = bootstrap(lambda rows, seed: float(values[rows].mean()) + seed, 1000, 2)
-
-    assert found.mean == pytest.approx(values.mean() + 0.5)
-    assert found.low < values.mean() < values.mean() + 1 < found.high
