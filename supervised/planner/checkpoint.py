@@ -10,7 +10,8 @@ from typing import Any
 from agents.checkpoint import read_torch
 from orchestai_env.errors import CheckpointError
 from supervised.planner.inputs import RequestReader
-from supervised.planner.model import PlannerModel, PlannerShape
+from supervised.planner.model import PlannerModel
+from supervised.planner.network import PlannerShape
 from supervised.plans.dataset import PlanVocabulary
 from supervised.plans.library import PlanLibrary
 from supervised.texts.encoder import MemoEncoder, TextEncoder

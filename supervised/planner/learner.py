@@ -12,7 +12,8 @@ from torch import Tensor
 from supervised.fit import DivergenceError, Losses
 from supervised.planner.inputs import Request, collate_requests
 from supervised.planner.loss import compute_supervised_loss
-from supervised.planner.model import Outputs, PlannerModel
+from supervised.planner.model import PlannerModel
+from supervised.planner.network import Outputs
 from supervised.plans.balanced_sampler import BalancedSampler
 from supervised.plans.dataset import PlanBatch, WorkflowDataset, collate
 from supervised.plans.metrics import MATCH_THRESHOLD

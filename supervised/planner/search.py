@@ -19,7 +19,7 @@ import torch
 
 from orchestai_env.workflow import Subtask, Workflow, topological_order
 from supervised.planner.inputs import Request, collate_requests
-from supervised.planner.model import Memory, PlannerModel
+from supervised.planner.network import Memory, PlannerNetwork
 from supervised.planner.writing import Likeliest, Sampled, Written, write_plans
 from supervised.plans.library import Links
 from supervised.plans.metrics import score_plan
@@ -58,7 +58,7 @@ class FoundPlan:
 
 @torch.no_grad()
 def find_plans(
-    model: PlannerModel,
+    model: PlannerNetwork,
     instructions: Sequence[str],
     *,
     num_samples: int = NUM_SAMPLES,
@@ -140,7 +140,7 @@ def acyclic_links(chances: npt.NDArray[np.floating], threshold: float = 0.5) -> 
 
 
 def _drafts(
-    model: PlannerModel, memory: Memory, requests: Sequence[Request], written: Written
+    model: PlannerNetwork, memory: Memory, requests: Sequence[Request], written: Written
 ) -> list[list[Draft]]:
     """Returns the S plans of each instruction, with types and links."""
     batch, plans, _ = written.texts.shape
@@ -167,7 +167,7 @@ def _drafts(
     return drafts
 
 
-def _stored(model: PlannerModel, row: int) -> Draft:
+def _stored(model: PlannerNetwork, row: int) -> Draft:
     library = model.reader.library
     plan = library.plans[row]
     return Draft(
@@ -178,7 +178,7 @@ def _stored(model: PlannerModel, row: int) -> Draft:
     )
 
 
-def _found(model: PlannerModel, request: Request, draft: Draft, confidence: float) -> FoundPlan:
+def _found(model: PlannerNetwork, request: Request, draft: Draft, confidence: float) -> FoundPlan:
     """Makes a draft a workflow, at most max_subtasks long."""
     n = min(len(draft.texts), model.shape.max_subtasks)
     words = model.vocabulary.task_types

@@ -13,7 +13,8 @@ from supervised.fit import Fit, FitSettings, Losses
 from supervised.planner.checkpoint import PLANNER_KEY, planner_state
 from supervised.planner.inputs import RequestReader
 from supervised.planner.learner import MISSED, PlannerLearner, PlannerLearnerSettings
-from supervised.planner.model import PlannerModel, PlannerShape
+from supervised.planner.model import PlannerModel
+from supervised.planner.network import PlannerShape
 from supervised.plans.dataset import WorkflowDataset
 from supervised.plans.library import PlanLibrary
 from supervised.texts.encoder import MemoEncoder, TextEncoder

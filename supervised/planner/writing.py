@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from supervised.planner.network import Memory, PlannerNetwork
 from supervised.plans.metrics import MATCH_THRESHOLD
-
-if TYPE_CHECKING:
-    from supervised.planner.model import Memory, PlannerModel
 
 _NUM_TEXTS = 64
 """Likeliest texts that are looked at for a place."""
@@ -123,7 +121,7 @@ class Sampled:
         return top.indices.gather(-1, pick)[..., 0]
 
 
-def write_plans(model: PlannerModel, memory: Memory, chooser: Chooser) -> Written:
+def write_plans(model: PlannerNetwork, memory: Memory, chooser: Chooser) -> Written:
     """Writes plans until all have ended or have max_subtasks subtasks."""
     library = model.library_embeddings
     batch, plans = len(memory.mask), chooser.num_plans

@@ -15,7 +15,8 @@ from orchestai_env.workflow import Subtask, Workflow
 from supervised.fit import Fit, FitSettings, Losses
 from supervised.planner.inputs import RequestReader
 from supervised.planner.learner import PlannerLearner, PlannerLearnerSettings
-from supervised.planner.model import PlannerModel, PlannerShape
+from supervised.planner.model import PlannerModel
+from supervised.planner.network import PlannerShape
 from supervised.plans.dataset import PlanTarget, WorkflowDataset
 from supervised.plans.library import PlanLibrary
 from supervised.texts.encoder import TextEncoder

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestai_env.workflow import is_valid_dag
-from supervised.planner.model import Outputs, PlannerModel
+from supervised.planner.model import PlannerModel
+from supervised.planner.network import Outputs
 from supervised.planner.spans import request_spans
 from supervised.plans.dataset import PlanVocabulary, WorkflowDataset
 from supervised.texts.encoder import TextEncoder
