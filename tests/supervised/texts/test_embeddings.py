@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from supervised.texts.embeddings import embed_texts
+from orchestai_env.errors import DataError
+from supervised.texts import embeddings
+from supervised.texts.embeddings import embed_texts, stored_embeddings
 
 TEXTS = (
     "How many apples are left when Anna eats two of seven apples?",
@@ -45,3 +49,20 @@ def test_long_text_is_truncated(embedded: npt.NDArray[np.float32]) -> None:
     longer = embed_texts(["word " * 3000])
 
     np.testing.assert_allclose(longer[0], embedded[4], atol=1e-6)
+
+
+def test_stored_embeddings_are_made_once_and_belong_to_their_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, made = tmp_path / "embeddings.npz", np.array([[0.6, 0.8], [1 / 3, 0.0]], np.float32)
+    monkeypatch.setattr(embeddings, "embed_texts", lambda texts, *, device: made)
+    first = stored_embeddings(path, ["a", "b"], TEXTS[:2], device="cpu")
+    monkeypatch.setattr(embeddings, "embed_texts", None)
+
+    again = stored_embeddings(path, ["a", "b"], TEXTS[:2], device="cpu")
+
+    assert again.dtype == np.float32
+    np.testing.assert_array_equal(again, first)
+    np.testing.assert_array_equal(first, made.astype(np.float16))
+    with pytest.raises(DataError, match="belongs to other queries"):
+        stored_embeddings(path, ["a", "c"], TEXTS[:2], device="cpu")
