@@ -103,6 +103,8 @@ def intervals(
     predicted: Mapping[str, Sequence[FloatArray]],
     rows: BoolArray,
     baseline: str,
+    *,
+    replicates: int = REPLICATES,
 ) -> dict[str, dict[str, Interval]]:
     """Scores candidates on chosen queries, with intervals and paired gains over a baseline.
 
@@ -113,17 +115,18 @@ def intervals(
         predicted: candidate -> predictions of each seed, float64 (Q, W) each.
         rows: bool (Q,); the queries.
         baseline: candidate that gains are against.
+        replicates: number of draws.
     Returns:
         candidate -> log_loss, auc (means over workers), and their gains log_loss_gain, auc_gain
         (above 0 is better than the baseline).
     """
     rng = np.random.default_rng(0)
     chosen = np.flatnonzero(rows)
-    drawn = rng.multinomial(len(chosen), np.full(len(chosen), 1 / len(chosen)), REPLICATES)
-    weight = np.zeros((1 + REPLICATES, len(rows)))
+    drawn = rng.multinomial(len(chosen), np.full(len(chosen), 1 / len(chosen)), replicates)
+    weight = np.zeros((1 + replicates, len(rows)))
     weight[0, chosen], weight[1:, chosen] = 1.0, drawn
     num_seeds = len(predicted[baseline])
-    seed_of = rng.integers(num_seeds, size=REPLICATES)
+    seed_of = rng.integers(num_seeds, size=replicates)
     values = {
         name: {
             "log_loss": _over_workers(_weighted_losses, labels, several, weight),

@@ -51,6 +51,6 @@ def stored_embeddings(
     if stored is not None:
         return stored
     made = embed_texts(texts, device=device).astype(np.float16)
-    arrays = {"query_ids": np.array(ids), "embeddings": made}
-    write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
+    names = np.array(ids)
+    write_whole(path, lambda part: np.savez_compressed(part, query_ids=names, embeddings=made))
     return made.astype(np.float32)
