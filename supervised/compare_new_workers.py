@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,19 +13,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from agents.checkpoint import write_whole
 from agents.experiment import choose_device
 from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.errors import DataError
 from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import open_text
-from supervised.compare_predictors import seed_count, source_problem
-from supervised.new_workers import known_workers, predict_new_worker
-from supervised.predictors import LOGISTIC
-from supervised.source_labels import SourceLabels, read_source_labels
-from supervised.success_predictor import FloatArray, Labels, Problem, sigmoid
-from supervised.success_scores import Interval, bootstrap, worker_auc, worker_losses
+from supervised.commands import seed_count, write_json
+from supervised.intervals import Interval, bootstrap
+from supervised.success.cross_fitting import FloatArray, Labels, Problem, sigmoid
+from supervised.success.new_workers import known_workers, predict_new_worker
+from supervised.success.predictors import LOGISTIC
+from supervised.success.scores import worker_auc, worker_losses
+from supervised.success.source_labels import SourceLabels, read_source_labels, source_problem
 
 SUMMARY = "new_workers.json"
 CALLS_PER_TYPE = (0, 5, 20)
@@ -148,8 +147,7 @@ def compare_new_workers(
         name: {figure: dataclasses.asdict(value) for figure, value in table.items()}
         for name, table in _figures(source, runs).items()
     }
-    text = json.dumps(summary, indent=1) + "\n"
-    write_whole(output_dir / SUMMARY, lambda partial: partial.write_text(text))
+    write_json(output_dir / SUMMARY, summary)
     return summary
 
 

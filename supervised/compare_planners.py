@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from agents.checkpoint import write_whole
@@ -24,22 +22,22 @@ from orchestai_env.errors import ConfigError, DataError, unknown_name
 from orchestai_env.planning.planner import Planner
 from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import Workflow, read_workflows
-from supervised.compare_predictors import seed_count
-from supervised.given_steps import score_given_steps
+from supervised.commands import SUMMARY, seed_count, table_console, write_json
 from supervised.learned_planner import LearnedPlanner
-from supervised.plan_baselines import ChainPlanner, MostFrequentPlanner, NearestPlanner
-from supervised.plan_library import Embedder, PlanLibrary
-from supervised.plan_metrics import MATCH_THRESHOLD
-from supervised.plan_splits import split_rows
-from supervised.planner_report import CURVES, console_tables, plot_curves, write_report
-from supervised.planner_scores import groups_of, score_planners, summarise
-from supervised.planner_seeds import History, Parts, PlannerRecipe, planner_of_seed
-from supervised.planner_training import train_planner
-from supervised.text_encoder import MemoEncoder, TextEncoder
-from supervised.workflow_dataset import WorkflowDataset
-from supervised.workflow_files import read_plans
+from supervised.planner.training import train_planner
+from supervised.planner_comparison.given_steps import score_given_steps
+from supervised.planner_comparison.report import CURVES, console_tables, plot_curves, write_report
+from supervised.planner_comparison.scores import groups_of, score_planners, summarise
+from supervised.planner_comparison.seeds import History, Parts, PlannerRecipe, planner_of_seed
+from supervised.plans.baselines import ChainPlanner, MostFrequentPlanner, NearestPlanner
+from supervised.plans.dataset import WorkflowDataset
+from supervised.plans.files import read_plans
+from supervised.plans.library import Embedder, PlanLibrary
+from supervised.plans.metrics import MATCH_THRESHOLD
+from supervised.plans.splits import split_rows
+from supervised.texts.encoder import MemoEncoder, TextEncoder
 
-SUMMARY, REPORT = "summary.json", "report.md"
+REPORT = "report.md"
 LEARNED = "learned"
 TRAIN_SAMPLE = 200
 """Training workflows that are planned to show what was memorised."""
@@ -199,8 +197,7 @@ def _scored(
 
 
 def _write(output_dir: Path, summary: Mapping[str, Any], histories: Sequence[History]) -> None:
-    text = json.dumps(summary, indent=1) + "\n"
-    write_whole(output_dir / SUMMARY, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_json(output_dir / SUMMARY, summary)
     write_whole(output_dir / REPORT, lambda partial: write_report(partial, summary))
     plot_curves(output_dir / CURVES, histories)
 
@@ -284,9 +281,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_seeds=args.num_seeds,
         given_steps=given_steps,
     )
-    console = Console()
-    if not console.is_terminal:  # a log has room for whole rows
-        console = Console(width=TABLE_WIDTH)
+    console = table_console(TABLE_WIDTH)
     for table in console_tables(summary):
         console.print(table)
     written = ", ".join((SUMMARY, REPORT, CURVES))

@@ -4,45 +4,38 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from agents.benchmark.routing_scores import gap_recovered
-from agents.checkpoint import write_whole
 from agents.experiment import choose_device
 from orchestai_env.cli import run_command
-from orchestai_env.datasets.annexes import read_embeddings
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.run_folder import check_output_dir
-from supervised.embeddings import embed_texts
-from supervised.predict_success import PACKAGES, choose
-from supervised.predictors import CANDIDATES, TYPE_MEAN
-from supervised.reliability_plot import plot_reliability
-from supervised.source_labels import SourceLabels, read_source_labels
-from supervised.success_predictor import BoolArray, FloatArray, Problem, cross_fit
-from supervised.success_scores import (
-    Interval,
-    bootstrap,
+from supervised.commands import PACKAGES, SUMMARY, seed_count, table_console, write_json
+from supervised.intervals import Interval, bootstrap
+from supervised.success.cross_fitting import BoolArray, FloatArray, cross_fit
+from supervised.success.predictors import CANDIDATES, TYPE_MEAN
+from supervised.success.reliability_plot import plot_reliability
+from supervised.success.scores import (
+    choose,
     intervals,
     reliability,
     score,
     worker_auc,
     worker_losses,
 )
-from supervised.text_form import text_form
+from supervised.success.source_labels import SourceLabels, read_source_labels, source_problem
 
-SUMMARY = "summary.json"
 RELIABILITY = "reliability.png"
 TABLE_WIDTH = 120
-"""Columns of the printed table."""
+"""Columns of the printed table in a log."""
 
 Predicted = Mapping[str, Sequence[FloatArray]]
 """Candidate -> predictions (Q, W) of each seed."""
@@ -70,8 +63,7 @@ def compare_predictors(data: Path, output_dir: Path, *, num_seeds: int, device: 
         for name, fitted in cross_fit(problem, CANDIDATES, source.rows("train"), seed=seed).items():
             predicted[name].append(fitted.probabilities)
     summary = _summary(source, predicted)
-    text = json.dumps(summary, indent=1) + "\n"
-    write_whole(output_dir / SUMMARY, lambda partial: partial.write_text(text))
+    write_json(output_dir / SUMMARY, summary)
     chosen = predicted[summary["chosen"]]
     plot_reliability(
         output_dir / RELIABILITY,
@@ -84,35 +76,6 @@ def compare_predictors(data: Path, output_dir: Path, *, num_seeds: int, device: 
         title=f"Predicted and seen success, {data.name}",
     )
     return summary
-
-
-def source_problem(source: SourceLabels, embeddings: Path, device: str) -> Problem:
-    """Joins the texts and outcomes of a source.
-
-    Args:
-        source: queries and outcomes.
-        embeddings: file of the queries' embeddings; made if it is not there.
-        device: torch device of the encoder.
-    Raises:
-        DataError: the file belongs to other queries.
-    """
-    return Problem(
-        embeddings=_embeddings(source, embeddings, device),
-        form=text_form(source.queries.prompts),
-        labels=source.labels,
-        num_types=len(source.queries.task_types),
-    )
-
-
-def _embeddings(source: SourceLabels, path: Path, device: str) -> Any:
-    """Reads the stored embeddings of a source's queries, or makes and stores them."""
-    stored = read_embeddings(path, source.queries.ids)
-    if stored is not None:
-        return stored
-    made = embed_texts(source.queries.prompts, device=device).astype(np.float16)
-    ids = np.array(source.queries.ids)
-    write_whole(path, lambda part: np.savez_compressed(part, query_ids=ids, embeddings=made))
-    return made.astype(np.float32)
 
 
 def _summary(source: SourceLabels, predicted: Predicted) -> dict[str, Any]:
@@ -249,9 +212,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_seeds=args.num_seeds,
         device=choose_device(args.device),
     )
-    console = Console()
-    if not console.is_terminal:  # a log has room for whole rows
-        console = Console(width=TABLE_WIDTH)
+    console = table_console(TABLE_WIDTH)
     console.print(summary_table(summary))
     for group, candidates in summary["gap_recovered"].items():
         for name, value in candidates.items():
@@ -260,17 +221,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"({value['low']:.3f}..{value['high']:.3f})"
             )
     console.print(f"written: {args.output_dir / SUMMARY}, {RELIABILITY}", soft_wrap=True)
-
-
-def seed_count(text: str) -> int:
-    """Parses a number of seeds for argparse.
-
-    Raises:
-        ArgumentTypeError: it is no whole number, at least 1.
-    """
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from orchestai_env.datasets.builtin import (
 )
 from orchestai_env.datasets.builtin_embeddings import FILE, embedding_arrays, step_text
 from orchestai_env.datasets.splits import SPLITS
-from supervised.embeddings import embed_texts
+from supervised.texts.embeddings import embed_texts
 
 SHIPPED = Path(orchestai_env.datasets.__path__[0]) / FILE
 

@@ -1,4 +1,4 @@
-"""Experts: what each worker is worth in a state, for the labels of behaviour cloning."""
+"""Experts: what each worker is worth in a state, for the labels of cloning and of plans."""
 
 from __future__ import annotations
 

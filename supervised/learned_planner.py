@@ -12,18 +12,18 @@ import torch
 
 from orchestai_env.errors import PlanningError
 from orchestai_env.planning import Plan
-from supervised.planner_checkpoint import load_planner
-from supervised.planner_inputs import collate_requests
-from supervised.planner_model import PlannerModel
-from supervised.planner_search import NUM_SAMPLES, find_plans
-from supervised.text_encoder import MemoEncoder
+from supervised.planner.checkpoint import load_planner
+from supervised.planner.inputs import collate_requests
+from supervised.planner.model import PlannerModel
+from supervised.planner.search import NUM_SAMPLES, find_plans
+from supervised.texts.encoder import MemoEncoder
 
 
 class LearnedPlanner:
     """Plans with a network that phase 1 trained; implements `orchestai_env.planning.Planner`.
 
     The text of a planned subtask is that of a training subtask or a part of the instruction. A
-    plan's confidence is its expected mean of subtask F1 and link F1, see planner_search.py; join
+    plan's confidence is its expected mean of subtask F1 and link F1, see planner/search.py; join
     it with another planner by `orchestai_env.planning.FallbackPlanner`.
     """
 

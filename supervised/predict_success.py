@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,21 +26,17 @@ from orchestai_env.datasets.folder import (
     load_folder,
 )
 from orchestai_env.datasets.splits import SPLITS
-from supervised.embeddings import embed_texts
-from supervised.predictors import CANDIDATES
-from supervised.success_predictor import (
-    BoolArray,
+from supervised.commands import PACKAGES, write_json
+from supervised.success.cross_fitting import (
     CrossFitted,
-    FloatArray,
     Labels,
     Problem,
     cross_fit,
 )
-from supervised.success_scores import Score, score
-from supervised.text_form import text_form
-
-PACKAGES = ("numpy", "scikit-learn", "torch")
-"""Whose versions are stored with predictions."""
+from supervised.success.predictors import CANDIDATES
+from supervised.success.scores import Score, choose, score
+from supervised.texts.embeddings import stored_embeddings
+from supervised.texts.form import text_form
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,24 +83,17 @@ def predict_success(folder: Path, *, seed: int, device: str) -> Prediction:
             for name, values in predicted.items()
         },
     )
-    about = _about(result, hashes, seed)
-    write_whole(folder / PREDICTOR, lambda partial: partial.write_text(about))
+    write_json(folder / PREDICTOR, _about(result, hashes, seed))
     return result
-
-
-def choose(labels: Labels, predicted: Mapping[str, FloatArray], rows: BoolArray) -> str:
-    """Returns the candidate with the least log loss on the given queries, the first of equals."""
-    losses = {name: score(labels, values, rows).log_loss for name, values in predicted.items()}
-    return min(losses, key=lambda name: losses[name])
 
 
 def _problem(data: RecordedFolder, device: str) -> Problem:
     """Joins the texts and outcomes of a data set; embeds the texts if that was not done."""
     embeddings = data.all_splits.query_embeddings
     if embeddings is None:
-        stored = embed_texts(data.queries.prompts, device=device).astype(np.float16)
-        _save(data.path / EMBEDDINGS, query_ids=np.array(data.queries.ids), embeddings=stored)
-        embeddings = stored.astype(np.float32)  # as the next run reads them
+        embeddings = stored_embeddings(
+            data.path / EMBEDDINGS, data.queries.ids, data.queries.prompts, device=device
+        )
     return Problem(
         embeddings=embeddings,
         form=text_form(data.queries.prompts),
@@ -118,9 +106,9 @@ def _save(path: Path, **arrays: Any) -> None:
     write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
 
 
-def _about(result: Prediction, hashes: Sequence[str], seed: int) -> str:
+def _about(result: Prediction, hashes: Sequence[str], seed: int) -> dict[str, Any]:
     """Returns what predictor.json says."""
-    content = {
+    return {
         "predictor": result.chosen,
         "predictors": [repr(predictor) for predictor in CANDIDATES[result.chosen]],
         "shares": result.fitted[result.chosen].shares,
@@ -135,7 +123,6 @@ def _about(result: Prediction, hashes: Sequence[str], seed: int) -> str:
             for name, splits in result.scores.items()
         },
     }
-    return json.dumps(content, indent=1) + "\n"
 
 
 def recorded_labels(data: RecordedFolder) -> Labels:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -24,98 +23,18 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from agents.checkpoint import write_whole
 from agents.experiment import choose_device
 from orchestai_env.cli import run_command
-from orchestai_env.datasets.annexes import read_embeddings
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
-from orchestai_env.errors import DataError, shown, unknown_name
 from orchestai_env.run_folder import check_output_dir
-from orchestai_env.workflow import read_json_lines
-from supervised.compare_predictors import SUMMARY, seed_count
-from supervised.embeddings import embed_texts
-from supervised.plan_splits import groups_and_sides
-from supervised.predict_success import PACKAGES
-from supervised.shape_classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
-from supervised.success_scores import bootstrap
+from supervised.commands import PACKAGES, SUMMARY, seed_count, write_json
+from supervised.intervals import bootstrap
+from supervised.shapes.classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
+from supervised.shapes.requests import SHAPES, IntArray, Requests, read_requests
+from supervised.texts.embeddings import stored_embeddings
 
-SHAPES = ("single", "chain", "dag")
-"""One subtask; subtasks in a row; a graph that is neither. Labels are places in this tuple."""
 CONFUSION = "confusion.png"
-MIN_TRAINING = 50
-"""Least number of training requests, that of the neighbours that may be asked."""
-
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Requests:
-    """n requests, each with the shape of its plan and its side."""
-
-    texts: tuple[str, ...]
-    domain: IntArray
-    """int64 (n,), number of the field that a request is from; not known in production."""
-    shape: IntArray
-    """int64 (n,), place in SHAPES."""
-    group: IntArray
-    """int64 (n,), equal for near-duplicates."""
-    split: npt.NDArray[np.str_]
-    """(n,) of SPLITS, by the rules of `plan_splits.split_rows`: a group is on one side."""
-
-    def rows(self, split: str) -> npt.NDArray[np.bool_]:
-        """Returns bool (n,): which requests are on a side."""
-        return np.asarray(self.split == split)
-
-
-def read_requests(path: Path) -> Requests:
-    """Reads requests with the shapes of their plans, and splits them.
-
-    Args:
-        path: JSONL(.gz) of {instruction, shape, domain}; other keys are left alone.
-    Raises:
-        MissingFileError: there is no such file.
-        DataError: a line is malformed; a split is empty; training requests are fewer than
-            MIN_TRAINING, or all of one shape.
-    """
-    lines = [_checked(data, f"{path}:{number}") for number, data in read_json_lines(path)]
-    if not lines:
-        raise DataError(f"{path}: expected at least one request, got none; check the file")
-    texts = tuple(line["instruction"] for line in lines)
-    group, split = groups_and_sides(texts)
-    requests = Requests(
-        texts=texts,
-        domain=np.unique([line["domain"] for line in lines], return_inverse=True)[1],
-        shape=np.array([SHAPES.index(line["shape"]) for line in lines]),
-        group=group,
-        split=split,
-    )
-    sizes = {split: int(requests.rows(split).sum()) for split in SPLITS}
-    if sizes["train"] < MIN_TRAINING or not all(sizes.values()):
-        raise DataError(
-            f"{path}: expected {MIN_TRAINING} training requests or more and some in every split, "
-            f"got {sizes}; a request's text decides its split, so add requests"
-        )
-    found = np.unique(requests.shape[requests.rows("train")])
-    if len(found) < 2:
-        raise DataError(
-            f"{path}: expected training requests of two shapes or more, got {SHAPES[found[0]]!r} "
-            "alone; there is nothing to tell apart, add requests of another shape"
-        )
-    return requests
-
-
-def _checked(data: Any, where: str) -> dict[str, str]:
-    if not isinstance(data, dict):
-        raise DataError(f"{where}: expected {{instruction, shape, domain}}, got {shown(data)}")
-    for key in ("instruction", "shape", "domain"):
-        value = data.get(key)
-        if not (isinstance(value, str) and value.strip()):
-            got = shown(value) if key in data else "no such key"
-            raise DataError(f"{where}: {key}: expected a text, got {got}; repair or remove it")
-    if data["shape"] not in SHAPES:
-        raise DataError(f"{where}: {unknown_name('shape', data['shape'], SHAPES)}")
-    return data
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,29 +64,18 @@ def compare_shapes(data: Path, output_dir: Path, *, num_seeds: int, device: str)
     """
     check_output_dir(output_dir)
     requests = read_requests(data)
-    embeddings = _embeddings(requests.texts, output_dir / EMBEDDINGS, device)
-    features = request_features(requests.texts, requests.domain, embeddings, requests.rows("train"))
+    texts = requests.texts
+    ids = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    embeddings = stored_embeddings(output_dir / EMBEDDINGS, ids, texts, device=device)
+    features = request_features(texts, requests.domain, embeddings, requests.rows("train"))
     fitted = {
         name: _fit(requests, features[candidate.features], candidate.settings, num_seeds)
         for name, candidate in CANDIDATES.items()
     }
     summary = _summary(requests, fitted)
-    text = json.dumps(summary, indent=1) + "\n"
-    write_whole(output_dir / SUMMARY, lambda partial: partial.write_text(text))
+    write_json(output_dir / SUMMARY, summary)
     _plot_confusion(output_dir / CONFUSION, summary)
     return summary
-
-
-def _embeddings(texts: Sequence[str], path: Path, device: str) -> npt.NDArray[np.float32]:
-    """Reads the stored embeddings of these texts, or makes and stores them."""
-    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-    stored = read_embeddings(path, hashes)
-    if stored is not None:
-        return stored
-    made = embed_texts(texts, device=device).astype(np.float16)
-    ids = np.array(hashes)
-    write_whole(path, lambda part: np.savez_compressed(part, query_ids=ids, embeddings=made))
-    return made.astype(np.float32)
 
 
 def _fit(requests: Requests, features: Any, settings: Sequence[Any], num_seeds: int) -> Fitted:

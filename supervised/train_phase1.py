@@ -28,14 +28,14 @@ from agents.tracking import wandb_run
 from orchestai_env.cli import run_command
 from orchestai_env.errors import CheckpointError
 from orchestai_env.run_folder import claim
+from supervised.cloning.policy_fit import policy_fit
 from supervised.fit import Fit, Losses, Weights
-from supervised.planner_checkpoint import PLANNER_KEY, check_planner_words, planner_state
-from supervised.planner_data import planner_data
-from supervised.planner_learner import MISSED
-from supervised.planner_model import PlannerModel
-from supervised.planner_training import planner_fit
-from supervised.policy_fit import policy_fit
-from supervised.workflow_files import holds_plans
+from supervised.planner.checkpoint import PLANNER_KEY, check_planner_words, planner_state
+from supervised.planner.learner import MISSED
+from supervised.planner.model import PlannerModel
+from supervised.planner.training import planner_fit
+from supervised.planner.training_data import planner_data
+from supervised.plans.files import holds_plans
 
 BEST, LAST, RESULT = "phase1_best.pth", "phase1_last.pth", "result.json"
 PLANNER, POLICY = "planner", "policy"

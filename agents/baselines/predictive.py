@@ -75,7 +75,7 @@ def fit_neighbours(calls: TrainingCalls, seed: int, *, num_neighbours: int = 50)
     Args:
         calls: of the training split.
         seed: not read; nothing is drawn.
-        num_neighbours: chosen, as in supervised/predictors.py.
+        num_neighbours: chosen, as in supervised/success/predictors.py.
     """
     count = min(num_neighbours, len(calls.inputs))
     prior = _means(calls)

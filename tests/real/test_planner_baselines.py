@@ -10,12 +10,12 @@ import pytest
 
 from orchestai_env.workflow import Workflow, read_workflows
 from supervised.compare_planners import read_parts
-from supervised.given_steps import score_given_steps
-from supervised.plan_baselines import MostFrequentPlanner, NearestPlanner, chain_links
-from supervised.plan_metrics import score_plan
-from supervised.planner_scores import FIGURES, groups_of, is_chain, score_planners
-from supervised.text_encoder import MemoEncoder, TextEncoder
-from supervised.workflow_files import read_plans
+from supervised.planner_comparison.given_steps import score_given_steps
+from supervised.planner_comparison.scores import FIGURES, groups_of, is_chain, score_planners
+from supervised.plans.baselines import MostFrequentPlanner, NearestPlanner, chain_links
+from supervised.plans.files import read_plans
+from supervised.plans.metrics import score_plan
+from supervised.texts.encoder import MemoEncoder, TextEncoder
 
 pytestmark = pytest.mark.real
 

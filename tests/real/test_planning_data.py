@@ -9,10 +9,10 @@ import pytest
 
 from orchestai_env.datasets.splits import normalised
 from orchestai_env.errors import DataError
-from supervised.near_duplicates import duplicate_groups
-from supervised.plan_splits import check_no_leak, plan_split_of, split_rows
-from supervised.workflow_dataset import WorkflowDataset
-from supervised.workflow_files import read_plans
+from supervised.plans.dataset import WorkflowDataset
+from supervised.plans.files import read_plans
+from supervised.plans.splits import check_no_leak, plan_split_of, split_rows
+from supervised.texts.near_duplicates import duplicate_groups
 
 pytestmark = pytest.mark.real
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from supervised.plan_splits import plan_split_of
-from supervised.request_shapes import SHAPES, Requests, read_requests
-from supervised.shape_classifiers import CANDIDATES, request_features
+from supervised.plans.splits import plan_split_of
+from supervised.shapes.classifiers import CANDIDATES, request_features
+from supervised.shapes.requests import SHAPES, Requests, read_requests
 
 pytestmark = pytest.mark.real
 

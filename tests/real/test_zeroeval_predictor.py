@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from supervised.compare_new_workers import OTHERS, leave_one_out, price_features
-from supervised.predictors import LOGISTIC
-from supervised.source_labels import SourceLabels, read_source_labels
-from supervised.success_predictor import Problem, cross_fit
-from supervised.success_scores import intervals, score, worker_losses
-from supervised.text_form import text_form
+from supervised.success.cross_fitting import Problem, cross_fit
+from supervised.success.predictors import LOGISTIC
+from supervised.success.scores import intervals, score, worker_losses
+from supervised.success.source_labels import SourceLabels, read_source_labels
+from supervised.texts.form import text_form
 
 pytestmark = pytest.mark.real
 

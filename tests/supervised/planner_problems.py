@@ -11,8 +11,8 @@ import numpy as np
 
 from orchestai_env.planning import Plan
 from orchestai_env.workflow import Subtask, Workflow, write_workflows
-from supervised.planner_seeds import History, Parts, PlannerRecipe
-from supervised.workflow_dataset import PlanTarget, WorkflowDataset
+from supervised.planner_comparison.seeds import History, Parts, PlannerRecipe
+from supervised.plans.dataset import PlanTarget, WorkflowDataset
 
 DIM = 1024
 _PLACES: dict[str, int] = {}

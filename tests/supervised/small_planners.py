@@ -13,12 +13,13 @@ from torch import Tensor
 
 from orchestai_env.workflow import Subtask, Workflow
 from supervised.fit import Fit, FitSettings, Losses
-from supervised.plan_library import PlanLibrary
-from supervised.planner_inputs import RequestReader
-from supervised.planner_learner import PlannerLearner, PlannerLearnerSettings
-from supervised.planner_model import PlannerModel, PlannerShape
-from supervised.text_encoder import TextEncoder
-from supervised.workflow_dataset import PlanTarget, WorkflowDataset
+from supervised.planner.inputs import RequestReader
+from supervised.planner.learner import PlannerLearner, PlannerLearnerSettings
+from supervised.planner.model import PlannerModel
+from supervised.planner.network import PlannerShape
+from supervised.plans.dataset import PlanTarget, WorkflowDataset
+from supervised.plans.library import PlanLibrary
+from supervised.texts.encoder import TextEncoder
 from tests.supervised.tiny_encoders import save_tiny_encoder
 
 TINY_VERBS = {"draw": "draw", "add": "math", "write": "write"}

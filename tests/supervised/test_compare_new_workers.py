@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from supervised import compare_new_workers as command
-from supervised import compare_predictors
 from supervised.compare_new_workers import OTHERS, price_features
+from supervised.texts import embeddings
 from tests.orchestai_env.datasets.toy_source import OUTCOME_HEADER, QUERY_HEADER, write_csv
 
 PRICES = ["model", "input_usd_per_mtok", "output_usd_per_mtok", "price_source"]
@@ -28,7 +28,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         numbers = np.array([int(text) for text in texts]) / 60
         return np.stack([np.cos(numbers), np.sin(numbers)], axis=1).astype(np.float32)
 
-    monkeypatch.setattr(compare_predictors, "embed_texts", embed)
+    monkeypatch.setattr(embeddings, "embed_texts", embed)
     queries = [[f"q{i}", "math", f"{i}"] for i in range(60)]
     outcomes: list[list[Any]] = []
     for i, (query_id, kind, _) in enumerate(queries):

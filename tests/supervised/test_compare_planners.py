@@ -14,9 +14,9 @@ from orchestai_env.errors import ConfigError, DataError
 from orchestai_env.workflow import Workflow, read_workflows, write_workflows
 from supervised import compare_planners as command
 from supervised.compare_planners import compare_planners, read_given_steps, read_parts
-from supervised.planner_report import console_tables, plot_curves
-from supervised.planner_seeds import Parts, PlannerRecipe, planner_of_seed
-from supervised.text_encoder import MemoEncoder, TextEncoder
+from supervised.planner_comparison.report import console_tables, plot_curves
+from supervised.planner_comparison.seeds import Parts, PlannerRecipe, planner_of_seed
+from supervised.texts.encoder import MemoEncoder, TextEncoder
 from tests.supervised.planner_problems import (
     EPOCHS,
     WordEncoder,

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from supervised import compare_predictors as command
-from supervised.predictors import CANDIDATES, LOGISTIC
-from supervised.source_labels import read_source_labels
+from supervised.success.predictors import CANDIDATES, LOGISTIC
+from supervised.success.source_labels import read_source_labels
+from supervised.texts import embeddings
 from tests.orchestai_env.datasets.toy_source import OUTCOME_HEADER, QUERY_HEADER, write_csv
 
 Rows = list[list[Any]]
@@ -45,7 +46,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
     CALLS.clear()
-    monkeypatch.setattr(command, "embed_texts", embed)
+    monkeypatch.setattr(embeddings, "embed_texts", embed)
 
 
 def test_summary_table_and_picture_are_written(

@@ -12,9 +12,9 @@ from orchestai_env.errors import PlanningError
 from orchestai_env.planning import FallbackPlanner, Planner
 from orchestai_env.planning.planner import checked_plans
 from supervised.learned_planner import LearnedPlanner
-from supervised.plan_baselines import NearestPlanner
-from supervised.text_encoder import TextEncoder
-from supervised.workflow_dataset import WorkflowDataset
+from supervised.plans.baselines import NearestPlanner
+from supervised.plans.dataset import WorkflowDataset
+from supervised.texts.encoder import TextEncoder
 from tests.orchestai_env.planning.planners import TASK_TYPES, builtin
 from tests.supervised.small_planners import (
     TINY_OBJECTS,

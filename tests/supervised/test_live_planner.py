@@ -10,7 +10,7 @@ import torch
 
 from orchestai_env.cli import main
 from orchestai_env.execution.log.log_reading import read_log
-from supervised.planner_checkpoint import PLANNER_KEY, planner_state
+from supervised.planner.checkpoint import PLANNER_KEY, planner_state
 from tests.entry_points import OURS, declare
 from tests.orchestai_env.execution.known import calibrated, worker
 from tests.supervised.small_planners import small_planner, tiny_encoder, tiny_grammar

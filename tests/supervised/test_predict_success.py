@@ -16,7 +16,9 @@ from orchestai_env.datasets.folder import load_dataset, load_folder, load_querie
 from orchestai_env.errors import ConfigError, DataError, MissingFileError
 from supervised import predict_success as command
 from supervised.predict_success import recorded_labels
-from supervised.predictors import CANDIDATES
+from supervised.success.predictors import CANDIDATES
+from supervised.success.scores import choose
+from supervised.texts import embeddings
 from tests.recorded_source import edit, import_source
 
 
@@ -36,7 +38,7 @@ class Encoder:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
     encoder = Encoder()
-    monkeypatch.setattr(command, "embed_texts", encoder)
+    monkeypatch.setattr(embeddings, "embed_texts", encoder)
     return encoder
 
 
@@ -98,7 +100,7 @@ def test_test_queries_have_no_say_in_the_choice(
         "good where it counts": np.where(rows[:, None], success * 0.8 + 0.1, 0.5),
     }
 
-    assert command.choose(labels, predicted, rows) == "good where it counts"
+    assert choose(labels, predicted, rows) == "good where it counts"
 
 
 @pytest.mark.parametrize("stale", [b"no npz", b""])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,49 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from supervised import request_shapes as command
-from supervised.plan_splits import split_rows
-from supervised.request_shapes import MIN_TRAINING, SHAPES, read_requests
-from supervised.shape_classifiers import (
+from supervised.shapes.classifiers import (
     CANDIDATES,
     MAJORITY,
     NEIGHBOURS,
-    mask_contents,
-    request_features,
 )
-from supervised.workflow_dataset import WorkflowDataset
+from supervised.shapes.requests import MIN_TRAINING, SHAPES, read_requests
+from supervised.texts import embeddings
+from tests.supervised.shapes.request_files import Lines, request_lines, write
 
-WORDING = {
-    "single": "Translate {} {} {} {}.",
-    "chain": "Translate {} {} {}, then summarise it as {} and finally print that.",
-    "dag": "Translate {} {} {}; also sing {} and show both.",
-}
 WORDS = "embedding and words"
 CALLS: list[int] = []
-
-Lines = list[dict[str, Any]]
-
-
-def request_lines(count: int = 160, shapes: Sequence[str] = ("single", "chain", "dag")) -> Lines:
-    """Requests that only their wording tells apart; chains are twice as frequent as others."""
-    rng = np.random.default_rng(0)
-    letters = list(string.ascii_lowercase)
-    result = []
-    for i in range(count):
-        shape = (*shapes, shapes[len(shapes) // 2])[i % (len(shapes) + 1)]
-        words = ["".join(rng.choice(letters, size=6)) for _ in range(4)]
-        text = WORDING[shape].format(*words)
-        result.append({"instruction": text, "shape": shape, "domain": f"d{i % 2}", "id": str(i)})
-    return result
-
-
-def write(folder: Path, lines: Sequence[object]) -> Path:
-    path = folder / "requests.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +36,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
     CALLS.clear()
-    monkeypatch.setattr(command, "embed_texts", embed)
+    monkeypatch.setattr(embeddings, "embed_texts", embed)
 
 
 @pytest.fixture
@@ -148,61 +117,6 @@ def test_shapes_of_test_requests_are_only_measured_on(tmp_path: Path) -> None:
         for split in ("train", "validation"):
             assert other["scores"][name][split] == scores[split]
     assert other["test"] != summary["test"]
-
-
-def test_sides_are_those_of_plans_and_keep_near_duplicates_together(tmp_path: Path) -> None:
-    lines = request_lines()
-    lines += [line | {"instruction": f" {line['instruction']}  "} for line in lines[:20]]
-    lines += [line | {"instruction": f"Please: {line['instruction']}"} for line in lines[:40]]
-    texts = [line["instruction"] for line in lines]
-    one = [["x"]] * len(texts)
-    expected = split_rows(WorkflowDataset(texts, one, one, [[] for _ in texts]))
-
-    found = read_requests(write(tmp_path, lines))
-
-    for split, rows in expected.items():
-        assert np.flatnonzero(found.rows(split)).tolist() == rows.tolist()
-    assert found.group[160:180].tolist() == found.group[:20].tolist() == list(range(20))
-    assert len(set(found.group.tolist())) < 180
-
-
-def test_requests_are_read_as_they_stand(tmp_path: Path) -> None:
-    lines = request_lines()
-    found = read_requests(write(tmp_path, lines))
-
-    assert found.texts == tuple(line["instruction"] for line in lines)
-    assert [SHAPES[shape] for shape in found.shape] == [line["shape"] for line in lines]
-    assert found.domain.tolist() == [i % 2 for i in range(160)]
-
-
-@given(st.text(alphabet=st.sampled_from("ab ',.?!"), max_size=20), st.integers(0, 10**9))
-def test_contents_make_no_difference_once_masked(quote: str, number: int) -> None:
-    quote = quote.replace("'", "")
-
-    def request(name: str, quoted: str, count: int) -> str:
-        return f"Crop '{name}.jpg' and logo.png, say '{quoted}' {count} times at https://a.b/{name}"
-
-    assert mask_contents(request("me", quote, number)) == mask_contents(request("x9", "so", 7))
-    assert mask_contents(request("me", quote, number)).split() == (
-        "Crop FILE jpg and FILE png , say QUOTE NUMBER times at LINK".split()
-    )
-    assert mask_contents("It's Ann's: don't") == "It's Ann's: don't"
-
-
-def test_features_are_learned_from_the_requests_to_fit_alone() -> None:
-    texts = [line["instruction"] for line in request_lines(120)]
-    fit = np.arange(120) < 100
-    embeddings = np.random.default_rng(0).normal(size=(120, 5)).astype(np.float32)
-    domain = np.zeros(120, np.int64)
-    other = texts[:100] + ["Sing, dance and cook!"] * 20
-
-    here = request_features(texts, domain, embeddings, fit)
-    there = request_features(other, domain, embeddings, fit)
-
-    for key in ("domain", "embedding", "directions"):
-        np.testing.assert_array_equal(here[key][fit], there[key][fit])
-    assert abs(here["words"][fit] - there["words"][fit]).max() == 0
-    assert all(len(matrix[fit]) == 100 for matrix in (here["embedding"], here["directions"]))
 
 
 GOOD = {"instruction": "Sing.", "shape": "single", "domain": "music"}

@@ -20,7 +20,7 @@ from agents.registry import load_cloned_policy
 from orchestai_env.errors import CheckpointError
 from orchestai_env.workflow import Subtask, Workflow, is_valid_dag, write_workflows
 from supervised import train_phase1 as command
-from supervised.behaviour_cloning import CloningLearner
+from supervised.cloning.learner import CloningLearner
 from supervised.fit import Fit, FitSettings
 from supervised.learned_planner import LearnedPlanner
 from tests.agents.problems import builtin_setting

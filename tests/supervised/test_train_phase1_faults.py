@@ -14,7 +14,7 @@ import torch
 
 from orchestai_env.errors import CheckpointError, ConfigError
 from supervised import train_phase1 as command
-from supervised.behaviour_cloning import CloningLearner
+from supervised.cloning.learner import CloningLearner
 from supervised.fit import DivergenceError
 from tests.supervised.phase1_runs import checkpoint, interrupt_after, phase1, run
 from tests.tiny_config import write_config

@@ -1,0 +1,1 @@
+"""Behaviour cloning: an expert's choices, and the policy that learns them."""

@@ -1,0 +1,1 @@
+"""Planners compared: trained with several seeds, scored, and reported."""

@@ -1,0 +1,1 @@
+"""Shape of plan that a request needs: single, chain or dag."""

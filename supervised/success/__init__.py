@@ -1,0 +1,1 @@
+"""Success predictor: chance that a worker succeeds, from the text of a query."""

@@ -1,0 +1,1 @@
+"""Texts: an encoder and embeddings of them, their form, and which nearly say the same."""
