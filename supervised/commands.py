@@ -1,4 +1,4 @@
-"""What the commands share: an option, files of results, and the width of tables."""
+"""What the commands share: options, files of results, and the width of tables."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def seed_count(text: str) -> int:
     if not (text.isdecimal() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"expected a whole number, at least 1, got {text!r}")
     return int(text)
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --device to a command without settings."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where networks run; auto = a GPU when there is one (default)",
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

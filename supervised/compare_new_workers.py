@@ -19,7 +19,7 @@ from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.errors import DataError
 from orchestai_env.run_folder import check_output_dir
 from orchestai_env.workflow import open_text
-from supervised.commands import seed_count, write_json
+from supervised.commands import add_device_option, seed_count, write_json
 from supervised.intervals import Interval, bootstrap
 from supervised.success.cross_fitting import FloatArray, Labels, Problem, sigmoid
 from supervised.success.new_workers import known_workers, predict_new_worker
@@ -192,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--prices", type=Path, required=True, help="CSV of the workers' prices")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the results")
     parser.add_argument("--num_seeds", type=seed_count, default=3, help="draws of the few calls")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_option(parser)
     args = parser.parse_args(argv)
     summary = compare_new_workers(
         args.data,

@@ -18,7 +18,14 @@ from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.run_folder import check_output_dir
-from supervised.commands import PACKAGES, SUMMARY, seed_count, table_console, write_json
+from supervised.commands import (
+    PACKAGES,
+    SUMMARY,
+    add_device_option,
+    seed_count,
+    table_console,
+    write_json,
+)
 from supervised.intervals import Interval, bootstrap
 from supervised.success.cross_fitting import BoolArray, FloatArray, cross_fit
 from supervised.success.predictors import CANDIDATES, TYPE_MEAN
@@ -204,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--num_seeds", type=seed_count, default=3, help="folds and predictors, anew"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_option(parser)
     args = parser.parse_args(argv)
     summary = compare_predictors(
         args.data,

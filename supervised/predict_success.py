@@ -26,7 +26,7 @@ from orchestai_env.datasets.folder import (
     load_folder,
 )
 from orchestai_env.datasets.splits import SPLITS
-from supervised.commands import PACKAGES, write_json
+from supervised.commands import PACKAGES, add_device_option, write_json
 from supervised.success.cross_fitting import (
     CrossFitted,
     Labels,
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of an imported data set")
     parser.add_argument("--seed", type=int, default=0, help="of the folds and the predictors")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_option(parser)
     args = parser.parse_args(argv)
     result = predict_success(args.data, seed=args.seed, device=choose_device(args.device))
     table = Table("predictor", "split", "log loss", "AUC", "calibration error")

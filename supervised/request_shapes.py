@@ -28,7 +28,7 @@ from orchestai_env.cli import run_command
 from orchestai_env.datasets.folder import EMBEDDINGS
 from orchestai_env.datasets.splits import SPLITS
 from orchestai_env.run_folder import check_output_dir
-from supervised.commands import PACKAGES, SUMMARY, seed_count, write_json
+from supervised.commands import PACKAGES, SUMMARY, add_device_option, seed_count, write_json
 from supervised.intervals import bootstrap
 from supervised.shapes.classifiers import CANDIDATES, MAJORITY, NEIGHBOURS, request_features
 from supervised.shapes.requests import SHAPES, IntArray, Requests, read_requests
@@ -192,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="JSONL(.gz) of requests")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the results")
     parser.add_argument("--num_seeds", type=seed_count, default=3, help="classifiers, anew")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_option(parser)
     args = parser.parse_args(argv)
     summary = compare_shapes(
         args.data, args.output_dir, num_seeds=args.num_seeds, device=choose_device(args.device)
