@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -165,7 +166,8 @@ def foreign_builder(text: str) -> tuple[str, Build]:
     seed) and returns anything with SB3's `predict`.
 
     Raises:
-        ConfigError: the text has another form, the name is taken, or there is no such factory.
+        ConfigError: the text or the name has another form, the name is taken, or there is no such
+            factory.
         MissingFileError: there is no such zip.
     """
     name, _, where = text.partition("=")
@@ -173,6 +175,8 @@ def foreign_builder(text: str) -> tuple[str, Build]:
         raise ConfigError(
             f"--agent: expected name=path.zip or name=package.module:factory, got {text!r}"
         )
+    if not re.fullmatch(r"\w[\w-]*", name):  # names become files and cells of tables
+        raise ConfigError(f"--agent: expected a name of letters, digits, _ and -, got {name!r}")
     if name in (*BUILDERS, *NOT_AGENTS):
         raise ConfigError(f"--agent: the name {name!r} is taken; choose another")
     if where.endswith(".zip"):

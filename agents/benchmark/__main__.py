@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=WHERE",
-        help="one more agent: path.zip of an SB3 model, or package.module:factory(setting, seed)",
+        help="one more agent: path.zip of an SB3 model, or package.module:factory(setting, seed); "
+        "its results are kept until the zip changes, or code or weights beside the module do",
     )
     return parser
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from agents.benchmark.finished import FILE, Finished, hash_of
+from agents.benchmark.finished import FILE, Finished, hash_of, source_of
+from agents.benchmark.resampling import drawn_seeds
 from agents.benchmark.summary import BOUND, REFERENCE, Evaluations
 from agents.benchmark.workbench import (
     SPLITS,
@@ -127,8 +128,9 @@ def _open_finished(plan: ComparisonPlan) -> Finished:
         made_of[name] = hash_of(*shared, *tables, *(run_dir / name for run_dir in plan.run_dirs))
     for text in plan.foreign:
         name, _, where = text.partition("=")
-        module = Path(where.partition(":")[0].replace(".", "/") + ".py")
-        made_of[name] = hash_of(*shared, where, Path(where), module)
+        is_zip = where.endswith(".zip")
+        files = [Path(where)] if is_zip else source_of(where.partition(":")[0])
+        made_of[name] = hash_of(*shared, where, *files)
     return Finished(plan.folder / FILE, made_of)
 
 
@@ -159,4 +161,7 @@ def _gather(plan: ComparisonPlan, finished: Finished, errors: Mapping[str, str])
             }
             for name in usual
         },
+        chosen=np.stack(
+            [drawn_seeds(len(plan.seeds), seed=plan.config.seed, index=i) for i in indices]
+        ),
     )

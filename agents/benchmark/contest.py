@@ -14,20 +14,12 @@ import torch
 from rich.progress import track
 
 from agents.agent import Agent, Obs, Setting, State
-from agents.benchmark.resampling import (
-    MEASURES,
-    Compose,
-    measure,
-    recorded_composer,
-    resample,
-    simulated_composer,
-)
+from agents.benchmark.resampling import MEASURES, measure
+from agents.benchmark.workflows import ComparedWorkflows
 from agents.checkpoint import build_policy, read_policy_weights
 from agents.config import ExperimentSettings
 from agents.evaluate import KEYS, Outcomes, evaluate
-from agents.experiment import chosen_workers, experiment_dataset
 from agents.tune_tables import read_tables
-from orchestai_env.datasets.folder import load_folder
 from orchestai_env.engine import open_executor
 from orchestai_env.reward import RewardWeights
 
@@ -115,44 +107,20 @@ class _Arena:
         torch.set_num_threads(1)
         self.contest = contest
         self._agents: dict[Path, Agent] = {}
-        self._settings: dict[str, Setting] = {}
-        self._compose: dict[str, Compose] = {}
-        config, data = contest.config, contest.data
-        folder = load_folder(data, config.planner.max_subtasks) if data else None
-        for split in contest.splits:
-            if folder is not None:
-                part = chosen_workers(config, folder.all_splits)
-                found = dataclasses.replace(folder, all_splits=part)
-                dataset, compose = found.dataset(split), recorded_composer(found, split)
-            else:
-                dataset = experiment_dataset(config, None, split)
-                compose = simulated_composer(dataset)
-            weights = contest.contenders[0].weights
-            self._settings[split] = Setting(dataset=dataset, rules=config.rules(), weights=weights)
-            self._compose[split] = compose
+        weights = contest.contenders[0].weights  # every contender is given its own afterwards
+        self._workflows = ComparedWorkflows(contest.config, contest.data, weights, contest.splits)
+        self._setting = self._workflows.settings[contest.splits[0]]
 
     def points(self, split: str, index: int) -> list[Outcomes]:
         """Runs every seed of a contender over the workflows of a split."""
-        contest = self.contest
-        rng = np.random.default_rng(contest.config.seed)
-        dataset = self._compose[split](rng, contest.config.benchmark.workflows, False)
-        contender = contest.contenders[index]
-        setting = dataclasses.replace(
-            self._settings[split], dataset=dataset, weights=contender.weights
-        )
-        agents = self._agents_of(contender)
-        return [evaluate(agent, setting, seed=contest.config.seed) for agent in agents]
+        contender, seed = self.contest.contenders[index], self.contest.config.seed
+        setting = dataclasses.replace(self._workflows.many(split), weights=contender.weights)
+        return [evaluate(agent, setting, seed=seed) for agent in self._agents_of(contender)]
 
     def replicate(self, index: int) -> FloatArray:
         """Returns float64 (C, M): all contenders on the same resampled queries and seeds."""
-        contest, split = self.contest, self.contest.splits[-1]
-        drawn = resample(
-            self._compose[split],
-            self._settings[split],
-            num_workflows=contest.config.benchmark.replicate_workflows,
-            num_seeds=contest.num_seeds,
-            seed=[contest.config.seed, len(contest.splits) - 1, index],
-        )
+        contest = self.contest
+        drawn = self._workflows.resampled(contest.splits[-1], index, num_seeds=contest.num_seeds)
         means = []
         for contender in contest.contenders:
             setting = dataclasses.replace(drawn.setting, weights=contender.weights)
@@ -164,7 +132,7 @@ class _Arena:
         agents = [self._agent(path) for path in contender.files]
         if contender.only is None:
             return agents
-        names = self._settings[self.contest.splits[0]].dataset.pool.names
+        names = self._setting.dataset.pool.names
         return [
             OnlyWorkers(agent, np.isin(names, own))
             for agent, own in zip(agents, contender.only, strict=True)
@@ -172,11 +140,10 @@ class _Arena:
 
     def _agent(self, path: Path) -> Agent:
         if path not in self._agents:
-            setting = self._settings[self.contest.splits[0]]
             if path.suffix == ".json":
-                self._agents[path] = read_tables(path, setting)["escalation"]
+                self._agents[path] = read_tables(path, self._setting)["escalation"]
             else:
-                self._agents[path] = load_policy(path, setting)
+                self._agents[path] = load_policy(path, self._setting)
         return self._agents[path]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 FILE = "comparison.jsonl"
 """One line per agent and evaluation, in the folder of a profile."""
 _WEIGHTS = (".json", ".npz", ".pth", ".zip", ".pkl")
+_SOURCES = (".py", *_WEIGHTS, ".npy", ".pt", ".onnx", ".safetensors", ".joblib")
 
 
 class Finished:
@@ -85,6 +87,15 @@ def hash_of(*parts: str | Path) -> str:
             digest.update(str(path.relative_to(part.parent)).encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def source_of(module: str) -> list[Path]:
+    """Returns the file of an importable module, and the code and weights that lie beside it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return []
+    beside = Path(spec.origin).parent.iterdir()
+    return sorted(path for path in beside if path.suffix in _SOURCES and path.is_file())
 
 
 def _files(path: Path) -> list[Path]:

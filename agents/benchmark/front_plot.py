@@ -19,7 +19,7 @@ _STYLES = {
     "conditioned": ("#0072B2", "o", "one policy"),
     "separate": ("#D55E00", "s", "a policy for each"),
 }
-_PANELS = ((1, 1000.0, "cost of a workflow [USD / 1000]"), (2, 1.0, "makespan of a workflow [s]"))
+_PANELS = ((1, 1000.0, "cost of 1,000 workflows [USD]"), (2, 1.0, "makespan of a workflow [s]"))
 
 
 def plot_front(path: Path, result: dict[str, Any]) -> None:

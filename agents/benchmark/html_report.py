@@ -20,8 +20,10 @@ from agents.benchmark.words import (
     machine_line,
     method_lines,
     verdict,
+    weights_line,
 )
 from agents.config import ExperimentSettings
+from orchestai_env.reward import RewardWeights
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
@@ -39,6 +41,7 @@ class _Section:
 
     profile: str
     anchor: str
+    weights: str
     warning: str | None
     verdict: str
     failures: Mapping[str, str]
@@ -59,6 +62,7 @@ class _Section:
 def write_html(
     path: Path,
     results: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, RewardWeights],
     config: ExperimentSettings,
     all_profiles: Mapping[str, Any] | None = None,
 ) -> None:
@@ -70,7 +74,7 @@ def write_html(
     page = template.render(
         data=data_line(config),
         sections=[
-            _section(index, profile, found, path.parent)
+            _section(index, profile, found, weights_line(weights[profile]), path.parent)
             for index, (profile, found) in enumerate(results.items())
         ],
         fronts=front_table(all_profiles) if all_profiles else None,
@@ -80,12 +84,15 @@ def write_html(
     path.write_text(page, encoding="utf-8")
 
 
-def _section(index: int, profile: str, results: Mapping[str, Any], folder: Path) -> _Section:
+def _section(
+    index: int, profile: str, results: Mapping[str, Any], weights: str, folder: Path
+) -> _Section:
     names = agents_of(results)
     drawn = [(name, schedule_path(folder, profile, name)) for name in names]
     return _Section(
         profile=profile,
         anchor=f"profile{index}",
+        weights=weights,
         warning=WARNINGS.get(profile),
         verdict=verdict(results),
         failures=failures(results),

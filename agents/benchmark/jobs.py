@@ -68,8 +68,8 @@ def run_jobs(jobs: Sequence[Job], *, num_jobs: int, title: str, engine: Engine =
         failures = _run_in_order(jobs, pool, lambda: progress.advance(bar))
     if failures:
         raise JobError(
-            "\n".join(failures) + "; what finished is kept: once that is mended, run the same "
-            "command again to go on from there"
+            "\n".join(failures) + "; what finished is kept: once that is mended (or left out of "
+            "the settings), run the same command again to go on from there"
         )
 
 

@@ -105,7 +105,7 @@ def _save(figure: Any, path: Path) -> None:
 
 def plot_cost_success(path: Path, results: Mapping[str, Any], profile: str) -> None:
     """Draws every agent's success rate over its cost, and the front of those that are no bounds."""
-    label = "cost of a workflow [USD / 1000]"
+    label = "cost of 1,000 workflows [USD]"
     _plot_front(path, results, ("cost_usd", 1000.0, label), f"Cost and success, {profile}")
 
 

@@ -30,6 +30,7 @@ from agents.benchmark.summary import REFERENCE, agents_of, front_of, summarise
 from agents.benchmark.words import failures
 from agents.benchmark.workbench import ComparisonPlan
 from agents.checkpoint import write_whole
+from agents.config import profile_weights
 from orchestai_env.errors import OrchestAIError
 
 
@@ -62,8 +63,11 @@ def compare_and_publish(plans: Sequence[ComparisonPlan], output_dir: Path) -> di
     write_whole(output_dir / "summary.json", lambda path: path.write_text(text))
     for plan in plans:
         draw(plan, found[plan.profile], output_dir)
-    write_report(output_dir / "report.md", found, plans[0].config, fronts)
-    write_html(output_dir / "report.html", found, plans[0].config, fronts)
+    weights = {
+        plan.profile: profile_weights(plan.config, plan.config_path, plan.profile) for plan in plans
+    }
+    write_report(output_dir / "report.md", found, weights, plans[0].config, fronts)
+    write_html(output_dir / "report.html", found, weights, plans[0].config, fronts)
     for profile, results in found.items():
         # At fewer columns rich would cut figures off; a narrow terminal wraps the lines instead.
         Console(width=max(Console().width, 122)).print(console_table(profile, results))

@@ -26,11 +26,13 @@ from agents.benchmark.words import (
     machine_line,
     method_lines,
     verdict,
+    weights_line,
 )
 from agents.config import ExperimentSettings
+from orchestai_env.reward import RewardWeights
 
 FIGURES = {
-    "gap_closed": "Share of the gap closed",
+    "gap_closed": "Share of the gap closed; agents below -100 % are left out",
     "cost_success": "Cost and success",
     "makespan_success": "Makespan and success",
     "learning_curve": "Learning curves",
@@ -71,6 +73,7 @@ def console_table(profile: str, results: Mapping[str, Any]) -> Table:
 def write_report(
     path: Path,
     results: Mapping[str, Mapping[str, Any]],
+    weights: Mapping[str, RewardWeights],
     config: ExperimentSettings,
     all_profiles: Mapping[str, Any] | None = None,
 ) -> None:
@@ -79,11 +82,13 @@ def write_report(
     Args:
         path: of the page; pictures lie beside it.
         results: profile -> what `summarise` returns.
+        weights: profile -> its reward weights.
         config: of the benchmark.
         all_profiles: what `front_of` returns for all profiles together.
     """
     lines = ["# Benchmark report", "", data_line(config), ""]
     for profile, found in results.items():
+        lines += [f"## Profile {profile}", "", weights_line(weights[profile]), ""]
         lines += _profile_lines(profile, found, path.parent)
     if all_profiles:
         lines += _table_lines(front_table(all_profiles), level=2)
@@ -94,9 +99,7 @@ def write_report(
 
 
 def _profile_lines(profile: str, results: Mapping[str, Any], folder: Path) -> list[str]:
-    lines = [f"## Profile {profile}", ""]
-    if profile in WARNINGS:
-        lines += [WARNINGS[profile], ""]
+    lines = [WARNINGS[profile], ""] if profile in WARNINGS else []
     lines += [verdict(results), ""]
     for name, error in failures(results).items():
         lines += [f"**{name} failed**: {error}", ""]

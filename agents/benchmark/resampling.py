@@ -83,6 +83,18 @@ class Replicate:
     """Seed of simulated outcomes."""
 
 
+def drawn_seeds(num_seeds: int, *, seed: int, index: int) -> npt.NDArray[np.int64]:
+    """Returns int64 (num_seeds,): the seed that is resampled at each place of a replicate.
+
+    Args:
+        num_seeds: seeds of the benchmark.
+        seed: of the benchmark; the split has no part in it, so that differences of splits are
+            paired over seeds.
+        index: of the replicate.
+    """
+    return np.random.default_rng([seed, index]).integers(num_seeds, size=num_seeds)
+
+
 def resample(
     compose: Compose, setting: Setting, *, num_workflows: int, num_seeds: int, seed: Sequence[int]
 ) -> Replicate:
@@ -93,15 +105,13 @@ def resample(
         setting: rules and weights; its data set is replaced.
         num_workflows: workflows composed.
         num_seeds: seeds of the benchmark.
-        seed: (of the benchmark, of the split, index of the replicate); the seeds drawn do not
-            depend on the split, so that differences of splits are paired over seeds.
+        seed: (of the benchmark, of the split, index of the replicate).
     """
     of_benchmark, _, index = seed
-    chosen = np.random.default_rng([of_benchmark, index]).integers(num_seeds, size=num_seeds)
     rng = np.random.default_rng(seed)
     return Replicate(
         setting=dataclasses.replace(setting, dataset=compose(rng, num_workflows, True)),
-        chosen=chosen,
+        chosen=drawn_seeds(num_seeds, seed=of_benchmark, index=index),
         luck=int(rng.integers(1 << 31)),
     )
 

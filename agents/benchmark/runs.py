@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from agents.benchmark.jobs import Job, run_jobs
+from agents.benchmark.jobs import Job, JobError, run_jobs
 from agents.benchmark.made_of import claim_parts, data_part, parts_of
-from agents.benchmark.publish import compare_and_publish
+from agents.benchmark.publish import AgentsFailedError, compare_and_publish
 from agents.benchmark.trained import agent_settings, trained_jobs, write_settings
 from agents.benchmark.workbench import ComparisonPlan
 from agents.config import ExperimentSettings, save_resolved
@@ -143,8 +143,9 @@ def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
     Returns:
         What summary.json holds; see compare_and_publish.
     Raises:
-        OrchestAIError: settings or data are wrong, a training or an agent failed, or another
-            process writes to the output folder.
+        JobError, AgentsFailedError: trainings or agents failed; raised last, with the results of
+            the others written.
+        OrchestAIError: settings or data are wrong, or another process writes to the output folder.
     """
     config, path = benchmark.config, benchmark.config_path
     if not benchmark.profiles:
@@ -158,13 +159,30 @@ def run_benchmark(benchmark: Benchmark, data: Path | None) -> dict[str, Any]:
         folder = prepare_data(benchmark, data)
         if folder is not None:
             claim_parts(benchmark.output_dir, [data_part(folder)])
-        run_jobs(
-            training_jobs(benchmark, folder),
-            num_jobs=config.benchmark.num_jobs,
-            title="training",
-            engine=config.benchmark.engine,
-        )
-        return compare_and_publish(_plans(benchmark, folder), benchmark.output_dir)
+        failed = _train(benchmark, folder)
+        try:
+            summary = compare_and_publish(_plans(benchmark, folder), benchmark.output_dir)
+        except AgentsFailedError as error:
+            raise AgentsFailedError(f"{failed}; {error}" if failed else str(error)) from None
+        if failed:
+            raise failed
+        return summary
+
+
+def _train(benchmark: Benchmark, data: Path | None) -> JobError | None:
+    """Runs all trainings; returns what failed, where others finished that can be compared.
+
+    Raises:
+        JobError: none finished.
+    """
+    settings, jobs = benchmark.config.benchmark, training_jobs(benchmark, data)
+    try:
+        run_jobs(jobs, num_jobs=settings.num_jobs, title="training", engine=settings.engine)
+    except JobError as error:
+        if not any(job.result.is_file() for job in jobs):
+            raise
+        return error
+    return None
 
 
 def _plans(benchmark: Benchmark, data: Path | None) -> list[ComparisonPlan]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.benchmark.fronts import hypervolume, pareto_mask, reference_point
 from agents.benchmark.resampling import MEASURES
@@ -43,14 +44,27 @@ class Evaluations:
     replicates: Mapping[str, Mapping[str, FloatArray]]
     """Agent -> split -> float64 (replicates, 4, num_seeds): means of MEASURES at each place. A
     replicate has the same queries and seeds for all agents."""
+    chosen: npt.NDArray[np.int64]
+    """int64 (replicates, num_seeds); the seed at each place; see resampling.drawn_seeds."""
 
     def returns(self, name: str, split: str = "test") -> FloatArray:
         """Returns float64 (replicates,): mean returns."""
-        return np.asarray(self.places(name, split).mean(axis=1), np.float64)
+        places = self.replicates[name][split][:, MEASURES.index("return")]
+        return np.asarray(places.mean(axis=1), np.float64)
 
-    def places(self, name: str, split: str = "test") -> FloatArray:
-        """Returns float64 (replicates, num_seeds): mean returns at each place."""
-        return self.replicates[name][split][:, MEASURES.index("return")]
+    def runs(self, name: str, split: str = "test") -> FloatArray:
+        """Returns float64 (replicates, num_seeds): mean return of each drawn seed on its own.
+
+        The places of a replicate have different workflows, whose luck would pass for that of seeds.
+        So a seed is above or below the others drawn by as much as on the workflows of the point
+        estimates, which are the same for all seeds.
+        """
+        num_seeds = self.chosen.shape[1]
+        # One number, where all seeds share an agent.
+        per_seed = np.resize(self.points[name][split]["return_per_seed"], num_seeds)
+        drawn = per_seed[self.chosen]
+        beside_others = drawn - drawn.mean(axis=1, keepdims=True)
+        return np.asarray(self.returns(name, split)[:, None] + beside_others, np.float64)
 
     def front_points(self, name: str) -> FloatArray:
         """Returns float64 (replicates, 3): success rate, cost [USD] and makespan [s] on test."""
@@ -100,7 +114,7 @@ def _intervals(found: Evaluations, name: str, split: str) -> dict[str, Any]:
     return {
         "ci95": bootstrap_interval(found.returns(name, split)),
         "return_iqm": float(interquartile_mean(per_seed)),
-        "iqm_ci95": bootstrap_interval(interquartile_mean(found.places(name, split))),
+        "iqm_ci95": bootstrap_interval(interquartile_mean(found.runs(name, split))),
     }
 
 
@@ -109,11 +123,11 @@ def _against_reference(found: Evaluations, name: str) -> dict[str, Any]:
     wins = probability_of_improvement(
         *(np.array(found.points[n]["test"]["return_per_seed"]) for n in (name, REFERENCE))
     )
-    places = probability_of_improvement(found.places(name), found.places(REFERENCE))
+    resampled_wins = probability_of_improvement(found.runs(name), found.runs(REFERENCE))
     against: dict[str, Any] = {
         "probability_of_improvement": {
             "mean": float(wins),
-            "ci95": bootstrap_interval(places),
+            "ci95": bootstrap_interval(resampled_wins),
         }
     }
     if BOUND not in found.points:

@@ -20,7 +20,8 @@ from orchestai_env.settings import parse_settings
 
 _MODULES = {1: "supervised.train_phase1", 2: "agents.train_phase2"}
 _BEST = {1: CLONED, 2: BEST}
-_RESULT = "result.json"
+RESULT = "result.json"
+"""File that a training writes last, in the run folder of the agent."""
 
 
 def agent_settings(config: ExperimentSettings, path: Path) -> dict[str, ExperimentSettings]:
@@ -136,7 +137,7 @@ def trained_jobs(
         jobs[name] = Job(
             _MODULES[agent.phase],
             tuple(arguments),
-            output / _RESULT,
+            output / RESULT,
             after=jobs.get(agent.start_from or ""),
         )
     return list(jobs.values())

@@ -12,7 +12,9 @@ from typing import Any
 
 from agents.benchmark.summary import BOUND, REFERENCE, agents_of
 from agents.config import ExperimentSettings
-from agents.registry import BOUNDS
+from agents.experiment import seeds_of
+from agents.registry import BOUNDS, SLOW
+from orchestai_env.reward import RewardWeights
 
 WARNINGS = {
     "literal": (
@@ -54,7 +56,7 @@ def _gap_words(name: str, results: Mapping[str, Any]) -> str:
     if gap is None or gap["mean"] is None:
         return ""
     ends = f" [{100 * gap['ci95'][0]:.0f}, {100 * gap['ci95'][1]:.0f}]" if gap["ci95"] else ""
-    return f" It closes {100 * gap['mean']:.0f} %{ends} of the gap from {REFERENCE} to {BOUND}."
+    return f" It closes {100 * gap['mean']:z.0f} %{ends} of the gap from {REFERENCE} to {BOUND}."
 
 
 def failures(results: Mapping[str, Any]) -> dict[str, str]:
@@ -74,19 +76,41 @@ def data_line(config: ExperimentSettings) -> str:
     )
 
 
+def weights_line(weights: RewardWeights) -> str:
+    """Returns what a return is made of, with units."""
+    time = {"s": "second", "ms": "millisecond"}[weights.latency_unit]
+    return (
+        f"The return of a workflow is {weights.success_weight:g} if it succeeds, less "
+        f"{weights.cost_weight:g} per USD, less {weights.latency_weight:g} per {time} of makespan, "
+        f"plus {weights.shaping_weight:g} per subtask that succeeds."
+    )
+
+
 def method_lines(config: ExperimentSettings) -> list[str]:
     """Returns how the figures came about, a paragraph each."""
     benchmark = config.benchmark
+    simulated = [
+        "Simulated success depends on the task type and on luck that no text tells, so the agents "
+        "that fit a predictor of their own (predict-knn and so on) equal predict-then-optimise."
+    ]
     return [
-        f"{benchmark.num_seeds} seeds from {config.seed} on. Returns are means over "
-        f"{benchmark.workflows} workflows; intervals hold the middle 95 % of {benchmark.replicates}"
+        f"{_seeds(config)} Returns are means over "
+        f"{benchmark.workflows} workflows ({' and '.join(sorted(SLOW))}: the first "
+        f"{benchmark.bound_workflows}); intervals hold the middle 95 % of {benchmark.replicates}"
         f" replicates, which resample queries and seeds and compose {benchmark.replicate_workflows}"
         " workflows anew. All agents meet the same ones, so differences are paired.",
         "Success, cost, makespan and validity are those of test workflows. Bounds know what an "
         f"agent cannot know in production; {BOUND} knows the outcome of each call.",
         "Interquartile mean and probability of improvement follow Agarwal et al. (NeurIPS 2021, "
         "rliable), with seeds as runs. The hypervolume is that of Zitzler and Thiele (1999).",
+        *(simulated if config.source is None else []),
     ]
+
+
+def _seeds(config: ExperimentSettings) -> str:
+    if config.benchmark.num_seeds == 1:
+        return f"Seed {config.seed} alone, so that nothing here tells how seeds differ."
+    return f"Seeds {config.seed} to {seeds_of(config)[-1]}."
 
 
 def machine_line() -> str:

@@ -13,23 +13,15 @@ import torch
 
 from agents.agent import Agent, Setting
 from agents.benchmark.pick_tables import pick_shares
-from agents.benchmark.resampling import (
-    Compose,
-    Replicate,
-    evaluate_seeds,
-    measure,
-    recorded_composer,
-    resample,
-    simulated_composer,
-)
+from agents.benchmark.resampling import evaluate_seeds, measure
 from agents.benchmark.single_calls import is_single_call, routing_quality
+from agents.benchmark.trained import RESULT
+from agents.benchmark.workflows import ComparedWorkflows
 from agents.config import ExperimentSettings, profile_weights
 from agents.evaluate import Outcomes, evaluate
-from agents.experiment import chosen_workers, experiment_dataset
-from agents.registry import AgentContext, Build, agent_builders
+from agents.registry import SHUFFLED_FROM, AgentContext, Build, agent_builders
 from orchestai_env.dataset import Dataset
-from orchestai_env.datasets.folder import load_folder
-from orchestai_env.errors import OrchestAIError
+from orchestai_env.errors import ConfigError, OrchestAIError, shown
 
 SPLITS = ("train", "test")
 
@@ -92,7 +84,7 @@ class Result:
 
 
 class Workbench:
-    """Agents, composers and settings of a plan."""
+    """Agents and workflows of a plan."""
 
     def __init__(self, plan: ComparisonPlan) -> None:
         """Reads the data; agents are loaded when they are first asked for.
@@ -102,52 +94,54 @@ class Workbench:
         """
         torch.set_num_threads(1)
         self.plan = plan
-        self.settings: dict[str, Setting] = {}
-        self._compose: dict[str, Compose] = {}
         self._builders = plan.builders()
         self._agents: dict[str, Sequence[Agent]] = {}
         self._errors: dict[str, str] = {}
         weights = profile_weights(plan.config, plan.config_path, plan.profile)
-        folder = None
-        if plan.data is not None:
-            folder = load_folder(plan.data, plan.config.planner.max_subtasks)
-            called = chosen_workers(plan.config, folder.all_splits)
-            folder = dataclasses.replace(folder, all_splits=called)
-        for split in SPLITS:
-            dataset = (
-                folder.dataset(split) if folder else experiment_dataset(plan.config, None, split)
-            )
-            self.settings[split] = Setting(
-                dataset=dataset, rules=plan.config.rules(), weights=weights
-            )
-            self._compose[split] = (
-                recorded_composer(folder, split) if folder else simulated_composer(dataset)
-            )
+        self._workflows = ComparedWorkflows(plan.config, plan.data, weights, SPLITS)
 
     def agents(self, name: str) -> Sequence[Agent]:
-        """Returns the agents of a name, one per seed."""
+        """Returns the agents of a name, one per seed.
+
+        Raises:
+            ConfigError: a training did not finish, or a factory returned something else.
+            Exception: whatever the agent's builder raises, which may be anybody's code.
+        """
         if name not in self._agents:
-            self._agents[name] = [
-                self._builders[name](
-                    AgentContext(
-                        setting=self.settings["test"],
-                        train=lambda: self.workflows("train"),
-                        run_dir=run_dir,
-                        seed=seed,
-                    )
-                )
-                for run_dir, seed in zip(self.plan.run_dirs, self.plan.seeds, strict=True)
-            ]
+            pairs = zip(self.plan.run_dirs, self.plan.seeds, strict=True)
+            self._agents[name] = [self._build(name, run_dir, seed) for run_dir, seed in pairs]
         return self._agents[name]
+
+    def _build(self, name: str, run_dir: Path, seed: int) -> Agent:
+        source = SHUFFLED_FROM if name == "shuffled" else name
+        is_trained = source in self.plan.config.benchmark.trained
+        if is_trained and not (run_dir / source / RESULT).is_file():
+            raise ConfigError(
+                f"the training of {source} under seed {seed} did not finish; see "
+                f"{run_dir / source / 'log.txt'}"
+            )
+        agent = self._builders[name](
+            AgentContext(
+                setting=self._workflows.settings["test"],
+                train=lambda: self.workflows("train"),
+                run_dir=run_dir,
+                seed=seed,
+            )
+        )
+        if not callable(getattr(agent, "predict", None)):  # a factory may return anything
+            raise ConfigError(
+                f"agent {name}: expected an object with `predict`, as Stable-Baselines3 has it, "
+                f"got {shown(agent)}"
+            )
+        return agent
 
     def workflows(self, split: str, *, few: bool = False) -> Setting:
         """Returns the workflows of the point estimates; of slow agents the first few of them."""
-        benchmark = self.plan.config.benchmark
-        rng = np.random.default_rng(self.plan.config.seed)
-        dataset = self._compose[split](rng, benchmark.workflows, False)
-        if few:
-            dataset = dataset.first(benchmark.bound_workflows)
-        return dataclasses.replace(self.settings[split], dataset=dataset)
+        setting = self._workflows.many(split)
+        if not few:
+            return setting
+        dataset = setting.dataset.first(self.plan.config.benchmark.bound_workflows)
+        return dataclasses.replace(setting, dataset=dataset)
 
     def run(self, task: Task) -> list[Result]:
         """Runs a task; an agent that fails loses its own results only."""
@@ -158,15 +152,17 @@ class Workbench:
         if name not in self._errors:  # one that failed before would fail again, in every replicate
             try:
                 return Result(agent=name, found=evaluation(name))
-            except Exception as error:
-                # Agents may be anybody's code: whatever one raises must not end the others.
+            except (Exception, SystemExit) as error:
+                # Agents may be anybody's code: whatever one does must not end the others.
                 self._errors[name] = _one_line(error)
         return Result(agent=name, error=self._errors[name])
 
     def _evaluation(self, task: Task) -> Callable[[str], Any]:
         seed = self.plan.config.seed
         if task.kind == "replicate":
-            replicate = self._replicate(task.split, task.index)
+            replicate = self._workflows.resampled(
+                task.split, task.index, num_seeds=len(self.plan.seeds)
+            )
             return lambda name: measure(self.agents(name), replicate).tolist()
         setting = self.workflows(task.split, few=task.kind == "bound")
         if task.kind == "points":
@@ -181,15 +177,6 @@ class Workbench:
         if split == "test" and is_single_call(setting.dataset):
             found["routing"] = routing_quality(agents, setting, seed=seed)
         return found
-
-    def _replicate(self, split: str, index: int) -> Replicate:
-        return resample(
-            self._compose[split],
-            self.settings[split],
-            num_workflows=self.plan.config.benchmark.replicate_workflows,
-            num_seeds=len(self.plan.seeds),
-            seed=[self.plan.config.seed, SPLITS.index(split), index],
-        )
 
 
 def points(of_seeds: Sequence[Outcomes], dataset: Dataset) -> dict[str, Any]:
@@ -212,7 +199,7 @@ def points(of_seeds: Sequence[Outcomes], dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     if isinstance(error, OrchestAIError):
         return " ".join(str(error).split())
     last = traceback.extract_tb(error.__traceback__)[-1]

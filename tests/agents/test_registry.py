@@ -244,6 +244,8 @@ def test_foreign_factory_gets_setting_and_seed(setting: Setting, tmp_path: Path)
         ("mine=", "expected name=path"),
         ("oracle=model.zip", "the name 'oracle' is taken"),
         ("paired=model.zip", "the name 'paired' is taken"),
+        ("a/b=model.zip", "expected a name of letters, digits, _ and -, got 'a/b'"),
+        ("a|b=model.zip", "expected a name of letters, digits, _ and -"),
         ("mine=no_such_module:make", "--agent mine: cannot import 'no_such_module'"),
         ("mine=:make", "--agent mine: cannot import ''"),
         ("mine=.foreign:make", "--agent mine: cannot import '.foreign'"),

@@ -8,6 +8,7 @@ import subprocess
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +22,16 @@ class InProcess:
     def __init__(self) -> None:
         self.modules: list[str] = []
         self.arguments: list[list[str]] = []
+        self.failing: Path | None = None
+        """Output folder whose command fails."""
 
     def __call__(self, command: list[str], *, stdout: Any, **_: Any) -> Any:
         _python, _m, module, *arguments = command
         self.modules.append(module)
         self.arguments.append(arguments)
+        if str(self.failing) in arguments:
+            stdout.write("error: a loss is not finite")
+            return subprocess.CompletedProcess(command, 2)
         with contextlib.redirect_stdout(stdout):
             importlib.import_module(module).main(arguments)
         return subprocess.CompletedProcess(command, 0)

@@ -234,6 +234,30 @@ def test_agent_that_does_not_fit_is_told_and_the_others_are_kept(finished: Bench
     assert "return_mean" in summary_of(finished)["ppo"]["test"]
 
 
+def test_failed_training_is_told_and_the_others_are_compared(
+    finished: Benchmark, in_process: InProcess, tmp_path: Path
+) -> None:
+    run_dir, kept = finished.run_dir("balanced", 0) / "ppo", tmp_path / "kept"
+    shutil.move(run_dir, kept)
+    in_process.failing = run_dir
+    try:
+        with pytest.raises(
+            OrchestAIError,
+            match=r"train_phase2 failed: error: a loss is not finite .*others' results are in "
+            r".*ppo \(balanced\): the training of ppo under seed 0 did not finish",
+        ):
+            run_benchmark(finished, None)
+    finally:
+        in_process.failing = None
+        shutil.rmtree(run_dir)
+        shutil.move(kept, run_dir)
+
+    summary = summary_of(finished)
+    assert set(summary["ppo"]) == {"error"}
+    assert "return_mean" in summary["profiles"]["literal"]["ppo"]["test"]
+    assert all("return_mean" in summary[name]["test"] for name in ("escalation", "bc", "bc-ppo"))
+
+
 @pytest.mark.slow
 def test_command_imports_predicts_trains_and_compares_recorded_data(tmp_path: Path) -> None:
     """The real processes, with the real text encoder, on the toy source."""

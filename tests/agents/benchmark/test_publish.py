@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import html.parser
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -258,7 +259,7 @@ def test_repeated_call_evaluates_nothing_again(
 
     assert counter.count == 0
     assert again.points == first.points
-    assert (again.places("random") == first.places("random")).all()
+    assert (again.runs("random") == first.runs("random")).all()
 
 
 def test_killed_comparison_goes_on_from_its_last_whole_line(
@@ -274,7 +275,7 @@ def test_killed_comparison_goes_on_from_its_last_whole_line(
     again = evaluate_agents(plan)
 
     assert counter.count == 4
-    assert all((again.places(n) == first.places(n)).all() for n in first.replicates)
+    assert all((again.runs(n) == first.runs(n)).all() for n in first.replicates)
     assert len(kept.read_text().splitlines()) == len(lines) + 1
 
 
@@ -290,6 +291,47 @@ def test_other_tables_are_evaluated_again(
     evaluate_agents(plan)
 
     assert counter.count > 0
+
+
+def test_changed_code_beside_a_factory_is_evaluated_again(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its module lies somewhere else than the run, as an installed package does."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "their_agents.py").write_text("from tests.agents.foreign import dearest_of_seed\n")
+    (code / "their_rule.py").write_text("RULE = 1\n")
+    monkeypatch.syspath_prepend(code)
+    plan = alone(tmp_path, prepared)
+    plan = dataclasses.replace(plan, foreign=("theirs=their_agents:dearest_of_seed",))
+    evaluate_agents(plan)
+    counter = Counter(monkeypatch)
+    evaluate_agents(plan)
+    assert counter.count == 0
+
+    (code / "their_rule.py").write_text("RULE = 2\n")
+    evaluate_agents(plan)
+
+    assert counter.count == 2 + 2 * plan.config.benchmark.replicates  # of two splits, theirs alone
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("nothing", "agent theirs: expected an object with `predict`, .* got None"),
+        ("quits", r"SystemExit: usage: quits \(foreign\.py, line \d+\)"),
+    ],
+)
+def test_factory_without_an_agent_fails_alone(
+    prepared: Path, tmp_path: Path, factory: str, message: str
+) -> None:
+    plan = alone(tmp_path, prepared)
+    plan = dataclasses.replace(plan, foreign=(f"theirs=tests.agents.foreign:{factory}",))
+
+    found = evaluate_agents(plan)
+
+    assert re.search(message, found.errors["theirs"])
+    assert set(found.errors) == {"theirs"}
 
 
 def test_replicates_need_a_workflow_per_seed(prepared: Path) -> None:

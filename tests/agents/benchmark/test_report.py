@@ -22,11 +22,12 @@ from agents.benchmark.plots import (
     plot_pick_shares,
 )
 from agents.benchmark.report import console_table, write_report
-from agents.benchmark.report_tables import COLUMNS, agent_rows
+from agents.benchmark.report_tables import COLUMNS, agent_rows, result_table
 from agents.benchmark.words import verdict
-from agents.config import ExperimentSettings
+from agents.config import BenchmarkSettings, ExperimentSettings
 from agents.phase2_callbacks import CURVE_COLUMNS
 from orchestai_env.datasets.recorded_settings import RecordedSourceSettings
+from orchestai_env.reward import RewardWeights
 from orchestai_env.workers import WorkerPool, WorkerSpec
 
 
@@ -90,6 +91,18 @@ def test_rows_have_train_and_test_side_by_side_and_the_paired_difference() -> No
     assert broken[:2] == ("broken", "failed")
 
 
+def test_slow_agents_are_told_what_the_reference_earns_on_their_workflows() -> None:
+    oracle = {"test": figures(5.0) | {"ci95": None, "gap_closed": {"mean": -0.001, "ci95": None}}}
+    paired = RESULTS["paired"] | {"oracle": {"difference_mean": 1.5, "ci95": None}}
+
+    table = result_table(RESULTS | {"oracle": oracle, "paired": paired})
+
+    row = next(row for row in table.rows if row[0] == "oracle")
+    assert row[1] == "5.00" and row[-2:] == ("0 %", "+1.50")
+    assert "oracle: on the first test workflows only" in table.note
+    assert "(escalation 3.50)" in table.note
+
+
 def test_console_table_names_profile_agents_and_failures() -> None:
     console = Console(width=122, record=True, file=io.StringIO())
     results = RESULTS | {"broken": {"error": "expected [/red] numbers"}}
@@ -124,7 +137,8 @@ def test_verdict_says_when_nothing_is_above_the_reference() -> None:
 
 def report(tmp_path: Path, config: ExperimentSettings, *profiles: str) -> str:
     path = tmp_path / "report.md"
-    write_report(path, dict.fromkeys(profiles, RESULTS), config)
+    weights = dict.fromkeys(profiles, RewardWeights(cost_weight=200.0))
+    write_report(path, dict.fromkeys(profiles, RESULTS), weights, config)
     return path.read_text(encoding="utf-8")
 
 
@@ -143,8 +157,17 @@ def test_report_has_a_table_and_pictures_per_profile(tmp_path: Path) -> None:
         assert f"(learning_curve_{profile}.png)" in section
         assert ("(cost_success_cost.png)" in section) is (profile == "cost")
         assert "| math | ace 75 %, bob 25 % |" in section
+        assert "is 10 if it succeeds, less 200 per USD, less 0.01 per millisecond" in section
         assert "**broken failed**: expected | whole numbers" in section
-    assert "5 seeds" in text and "simulated" in text
+    assert "Seeds 0 to 4. Returns are means" in text and "simulated" in text
+
+
+def test_report_of_one_seed_says_so(tmp_path: Path) -> None:
+    one = ExperimentSettings(benchmark=BenchmarkSettings(num_seeds=1))
+
+    assert "Seed 0 alone, so that nothing here tells how seeds differ." in report(
+        tmp_path, one, "balanced"
+    )
 
 
 def test_literal_profile_carries_its_warning(tmp_path: Path) -> None:

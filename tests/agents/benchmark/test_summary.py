@@ -37,6 +37,7 @@ def evaluations(**means: float) -> Evaluations:
         points={n: {"train": point(mean + 1), "test": point(mean)} for n, mean in means.items()},
         bound={},
         replicates=replicates,
+        chosen=np.array([[0, 1], [0, 0], [1, 1]]),
     )
 
 
@@ -55,6 +56,29 @@ def test_differences_are_paired_over_replicates() -> None:
     gap = summary["ppo"]["train_minus_test"]
     assert (gap["mean"], gap["difference_mean"]) == (1.0, 0.0)
     assert gap["difference_ci95"] == pytest.approx((0.0, 0.0))
+
+
+def test_runs_are_told_apart_by_their_seeds_and_not_by_the_luck_of_their_workflows() -> None:
+    """Half of the workflows are easy, half hard, for both agents; the seeds of ppo differ by 2."""
+    found = evaluations(**ALL)
+    for name in ("escalation", "ppo"):
+        found.replicates[name]["test"][:, 0] += [5.0, -5.0]
+    found.points["ppo"]["test"]["return_per_seed"] = [3.5, 5.5]
+
+    summary = summarise(found)
+
+    expected = np.array([[3.0, 5.0], [4.5, 4.5], [5.0, 5.0]])
+    assert found.runs("ppo") == pytest.approx(expected)
+    # Beside 3.5, 4.0 and 4.5 of escalation: of the two runs one is better, then both, twice.
+    wins = summary["ppo"]["test"]["probability_of_improvement"]
+    assert wins == {"mean": 0.5, "ci95": pytest.approx((0.525, 1.0))}
+
+
+def test_one_agent_for_all_seeds_has_equal_runs() -> None:
+    found = evaluations(**ALL)
+    found.points["ppo"]["test"]["return_per_seed"] = [4.5]
+
+    assert found.runs("ppo") == pytest.approx(np.array([[4.0, 4.0], [4.5, 4.5], [5.0, 5.0]]))
 
 
 def test_trained_agents_are_held_against_each_other_and_their_rivals() -> None:
