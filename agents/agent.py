@@ -42,7 +42,7 @@ class Setting:
     weights: RewardWeights
 
 
-_WEIGHT_SCALES = {
+WEIGHT_SCALES = {
     "success_weight": 10.0,
     "cost_weight": 100.0,
     "latency_weight": 1e-3,
@@ -50,7 +50,8 @@ _WEIGHT_SCALES = {
 }
 """Columns of `context` that hold the reward weights, and where each is 0.5; see
 orchestai_env/feature_columns.py."""
-_NEARLY_ONE = 1.0 - 1e-9
+_MOST = 1.0 - 2.0**-24
+"""The largest float32 below 1."""
 
 
 class ObservationReader:
@@ -62,7 +63,7 @@ class ObservationReader:
         self._types = slice(1, 1 + len(dataset.task_types))
         self._subtask = {name: index for index, name in enumerate(names)}
         self._worker = {name: index for index, name in enumerate(WORKER_FEATURES)}
-        self._weights = [CONTEXT_FEATURES.index(name) for name in _WEIGHT_SCALES]
+        self._weights = [CONTEXT_FEATURES.index(name) for name in WEIGHT_SCALES]
         self._max_attempts = max_attempts
         self._cost_scale, time_scale_us = build_features(dataset).scale
         self._time_scale_ms = time_scale_us / 1000.0
@@ -94,12 +95,12 @@ class ObservationReader:
     def slack_ms(self, observation: Obs) -> npt.NDArray[np.float64]:
         """Returns float64 (m,) [ms]: slack of the current subtask; 0 on the critical path."""
         slack = self.current(observation)[:, self._subtask["slack"]]
-        return _unsquash(slack, self._time_scale_ms)
+        return unsquash(slack, self._time_scale_ms)
 
     def weights(self, observation: Obs) -> npt.NDArray[np.float64]:
         """Returns float64 (m, 4): reward weights of the episode, as RewardWeights.as_array."""
         squashed = observation["context"][:, self._weights]
-        return _unsquash(squashed, np.array(list(_WEIGHT_SCALES.values())))
+        return unsquash(squashed, np.array(list(WEIGHT_SCALES.values())))
 
     def worker_feature(self, observation: Obs, name: str) -> npt.NDArray[np.float32]:
         """Returns float32 (m, W): one column of `workers`."""
@@ -108,12 +109,12 @@ class ObservationReader:
 
     def cost_usd(self, observation: Obs) -> npt.NDArray[np.float64]:
         """Returns float64 (m, W) [USD]: mean cost of a call, at the prices of the episode."""
-        return _unsquash(self.worker_feature(observation, "price"), self._cost_scale)
+        return unsquash(self.worker_feature(observation, "price"), self._cost_scale)
 
     def latency_ms(self, observation: Obs) -> npt.NDArray[np.float64]:
         """Returns float64 (m, W) [ms]: mean latency of a call."""
         latency = self.worker_feature(observation, "expected_latency")
-        return _unsquash(latency, self._time_scale_ms)
+        return unsquash(latency, self._time_scale_ms)
 
     def call_value(
         self,
@@ -166,9 +167,9 @@ class ObservationReader:
         return mask
 
 
-def _unsquash(
+def unsquash(
     x: npt.NDArray[np.float32], scale: float | npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Returns what `orchestai_env.features.squash` mapped to x, within 1e-5 (relative)."""
-    share = np.minimum(x.astype(np.float64), _NEARLY_ONE)
+    share = np.minimum(x.astype(np.float64), _MOST)
     return np.asarray(scale * share / (1.0 - share))

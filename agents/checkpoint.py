@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from agents.agent import Setting
 from agents.policy import WorkerScoringPolicy, policy_keys
 from orchestai_env.dataset import Dataset
-from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError
+from orchestai_env.errors import CheckpointError, ConfigError, MissingFileError, shown
 from orchestai_env.observation import ObservationLayout
 
 PHASE1_KEYS = (
@@ -115,6 +116,8 @@ def read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken or foreign file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run what is in there
+            reason = "expected tensors and plain values as torch.save writes them, got other data"
         raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from None
 
 
@@ -173,13 +176,18 @@ def read_policy_weights(path: Path, dataset: Dataset) -> tuple[dict[str, Any], d
         dataset: refuses a checkpoint of other task types; a zip that does not name them passes.
     Raises:
         MissingFileError: there is no such file.
-        CheckpointError: the file is broken, or of other task types.
+        CheckpointError: the file is broken, or of another policy or other task types.
     """
     _check_exists(path)
     if path.suffix != ".zip":
         data = read_phase1(path, dataset)
         return data["policy_state_dict"], data["policy_kwargs"]
     found, weights = read_zip(path)
+    if found.get("policy_class") is not WorkerScoringPolicy:
+        raise CheckpointError(
+            f"{path}: expected a WorkerScoringPolicy, got {shown(found.get('policy_class'))}; name "
+            "a zip of `agents.train_phase2`, or one that was trained with this policy"
+        )
     if "vocabulary" in found:
         _check_task_types(path, found["vocabulary"], dataset)
     arguments = dict(found.get("policy_kwargs") or {})

@@ -191,7 +191,8 @@ class Phase2Settings(Section):
     num_evaluations: Count = 10
     """Evaluations on validation workflows during training; the best checkpoint is kept."""
     evaluation_workflows: Count = 1000
-    """Validation workflows, and as many training ones, per evaluation."""
+    """Validation workflows, and as many training ones, per evaluation; where there are fewer,
+    simulated ones are played again with other luck, recorded ones once."""
 
 
 class PolicySettings(Section):

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from agents.agent import Setting
@@ -56,6 +57,19 @@ class Experiment:
         if max_workflows is not None:
             dataset = dataset.first(max_workflows)
         return Setting(dataset=dataset, rules=self.config.rules(), weights=self.weights)
+
+    def evaluation_setting(self, split: str, num_workflows: int) -> Setting:
+        """Returns the problem of a split with so many workflows to evaluate on.
+
+        Where the split has fewer, simulated ones are repeated, each time with other luck; recorded
+        ones, which would only come out the same again, are as many as there are.
+        """
+        setting = self.setting(split, num_workflows)
+        if self.data is not None:
+            return setting
+        workflows = setting.dataset.workflows
+        repeated = workflows.take(np.resize(np.arange(len(workflows)), num_workflows))
+        return dataclasses.replace(setting, dataset=setting.dataset.with_workflows(repeated))
 
     def training_setting(self, max_workflows: int | None = None) -> Setting:
         """Returns the problem that is trained on: the training split, and what varies there."""

@@ -108,8 +108,7 @@ class ValidationCallback(BaseCallback):
             "cost_usd": found["cost_usd"],
             "latency_s": found["latency_s"],
         }
-        with (self._dir / CURVE).open("a", newline="") as file:
-            csv.DictWriter(file, CURVE_COLUMNS).writerow(row)
+        self._keep(row)
         names = {name: value for name, value in row.items() if name != "step"}
         names |= {"mean_reward": found["return_mean"], "mean_ep_length": found["calls"]}
         for name, value in names.items():
@@ -118,17 +117,23 @@ class ValidationCallback(BaseCallback):
         picks = pick_figure(outcomes.picks.sum(axis=1), dataset.task_types, dataset.pool.names)
         self.logger.record("eval/picks", Figure(picks, close=True), exclude=_NOT_ON_TERMINAL)
         self.logger.dump(self._last_step)
-        self._keep(row)
         if self.on_evaluation is not None:
             self.on_evaluation(row)
 
     def _keep(self, row: dict[str, Any]) -> None:
+        """Writes the checkpoints, then the row.
+
+        In this order a run that ends in between, on a full disk for instance, evaluates its last
+        checkpoint again when it is resumed, and the best one is always that of the curve.
+        """
+        write_whole(self._dir / LAST, self.model.save)
         if row["validation_return"] > self.best["validation_return"]:
-            self.best, self.num_without_gain = row, 0
             write_whole(self._dir / BEST, self.model.save)
+            self.best, self.num_without_gain = row, 0
         else:
             self.num_without_gain += 1
-        write_whole(self._dir / LAST, self.model.save)
+        with (self._dir / CURVE).open("a", newline="") as file:
+            csv.DictWriter(file, CURVE_COLUMNS).writerow(row)
 
 
 class StopCallback(BaseCallback):

@@ -155,6 +155,13 @@ class WorkerScoringPolicy(MaskableMultiInputActorCriticPolicy):
         """Returns the observation keys that it reads."""
         return self._observation_keys
 
+    def obs_to_tensor(self, observation: Any) -> tuple[PyTorchObs, bool]:
+        """Returns the keys that it reads as tensors, and whether they are a batch.
+
+        So observations may have more keys, which SB3 answers with a bare KeyError.
+        """
+        return super().obs_to_tensor({key: observation[key] for key in self._observation_keys})
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         network = {"kind": self._kind} | dataclasses.asdict(self._shape)
         return super()._get_constructor_parameters() | network

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agents.agent import Agent, Obs, State
+from agents.agent import WEIGHT_SCALES, Agent, Obs, State, unsquash
 from agents.evaluate import KEYS
 from orchestai_env.dataset import Dataset
 from orchestai_env.errors import ConfigError
@@ -21,10 +21,6 @@ from orchestai_env.reward import RewardWeights
 _LOG = logging.getLogger(__name__)
 _REWRITTEN = ("workers", "context")
 _READ = ("subtasks", *_REWRITTEN)
-# The scales by which observe.py squashes the weights, in the order of RewardWeights.as_array().
-_WEIGHT_COLUMNS = ("success_weight", "cost_weight", "latency_weight", "shaping_weight")
-_WEIGHT_SCALES = np.array([10.0, 100.0, 1e-3, 1.0])
-_MOST = 1.0 - 2.0**-24  # the largest float32 below 1
 _TOLERANCE = 1e-9  # relative; weights that come out of a product
 
 
@@ -144,14 +140,14 @@ class _Rewriter:
         self._types = slice(1, 1 + len(dataset.task_types))
         self._columns = {name: place for place, name in enumerate(WORKER_FEATURES)}
         self._first_kind = min(p for n, p in self._columns.items() if n.startswith("kind_"))
-        self._context = [CONTEXT_FEATURES.index(name) for name in _WEIGHT_COLUMNS]
-        self._context_values = (per / (per + _WEIGHT_SCALES)).astype(np.float32)
+        self._context = [CONTEXT_FEATURES.index(name) for name in WEIGHT_SCALES]
+        scales = np.array(list(WEIGHT_SCALES.values()))
+        self._context_values = (per / (per + scales)).astype(np.float32)
         self._paid = max(per[0] + per[3], 1e-9)
         self._per_usd, self._per_ms = per[1], per[2]
         self._cost_scale, self._time_scale = known.scale[0], known.scale[1] / 1000.0  # USD, ms
         self._cost_usd, self._latency_ms = known.cost_usd, known.expected_us / 1000.0
-        cost_scale = self._cost_scale
-        self._price = squash(known.cost_usd, cost_scale)
+        self._price = squash(known.cost_usd, self._cost_scale)
         self._latency = squash(known.expected_us, known.scale[1])
 
     def __call__(self, observation: Obs) -> dict[str, npt.NDArray[Any]]:
@@ -180,17 +176,11 @@ class _Rewriter:
         price = workers[..., self._columns["price"]]
         latency = workers[..., self._columns["expected_latency"]]
         is_own = (price == self._price[task_type]) & (latency == self._latency[task_type])
-        cost_usd = np.where(is_own, self._cost_usd[task_type], _stretched(price, self._cost_scale))
+        cost_usd = np.where(is_own, self._cost_usd[task_type], unsquash(price, self._cost_scale))
         latency_ms = np.where(
-            is_own, self._latency_ms[task_type], _stretched(latency, self._time_scale)
+            is_own, self._latency_ms[task_type], unsquash(latency, self._time_scale)
         )
         charge = self._per_usd * cost_usd + self._per_ms * latency_ms
         success = workers[..., self._columns["predicted_success"]].astype(np.float64)
         value: npt.NDArray[np.float64] = 0.5 + 0.5 * np.maximum(-1.0, success - charge / self._paid)
         return value
-
-
-def _stretched(squashed: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float64]:
-    """Inverts x / (x + scale)."""
-    share = np.minimum(squashed.astype(np.float64), _MOST)
-    return scale * share / (1.0 - share)

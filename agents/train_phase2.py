@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.utils import set_random_seed
 
 from agents.anchored_ppo import LossError
@@ -84,8 +84,8 @@ def _total_timesteps(experiment: Experiment) -> int:
 def _validation(experiment: Experiment, *, resume: bool) -> ValidationCallback:
     settings = experiment.config.training.phase2_rl
     return ValidationCallback(
-        experiment.setting("validation", settings.evaluation_workflows),
-        experiment.setting("train", settings.evaluation_workflows),
+        experiment.evaluation_setting("validation", settings.evaluation_workflows),
+        experiment.evaluation_setting("train", settings.evaluation_workflows),
         output_dir=experiment.output_dir,
         every=max(1, _total_timesteps(experiment) // settings.num_evaluations),
         seed=experiment.seed,
@@ -117,13 +117,13 @@ def _learn(
         stop,
     ]
     try:
-        model.learn(
-            max(0, _total_timesteps(experiment) - model.num_timesteps),
-            callback=callbacks,
-            reset_num_timesteps=not resume,
-            tb_log_name="phase2",
-            progress_bar=progress_bar,
-        )
+        with _shown_progress(progress_bar) as bars:
+            model.learn(
+                max(0, _total_timesteps(experiment) - model.num_timesteps),
+                callback=[*callbacks, *bars],
+                reset_num_timesteps=not resume,
+                tb_log_name="phase2",
+            )
     except KeyboardInterrupt:
         stop.forget_rollout()
         last = experiment.output_dir / LAST
@@ -142,12 +142,30 @@ def _learn(
         ) from None
 
 
+@contextlib.contextmanager
+def _shown_progress(is_shown: bool) -> Iterator[list[BaseCallback]]:
+    """Gives SB3's progress bar, if any, and closes it however the training ends.
+
+    SB3 itself leaves it open after Ctrl-C or an error: messages then come in between, and rich may
+    raise when the interpreter goes.
+    """
+    bars = [ProgressBarCallback()] if is_shown else []
+    try:
+        yield list(bars)
+    finally:
+        for bar in bars:
+            if hasattr(bar, "pbar"):
+                bar.pbar.close()
+
+
 def _named_settings(experiment: Experiment) -> dict[str, Any]:
     """Returns what a reader of many runs compares them by."""
     training = experiment.config.training
     named: dict[str, Any] = {"seed": experiment.seed, "device": experiment.device}
     named["profile"] = experiment.profile
-    named |= training.phase2_rl.model_dump()
+    named |= {f"reward/{name}": value for name, value in experiment.weights.model_dump().items()}
+    stated = {"alpha", "beta", "gamma_latency", "shaped_reward"}  # the weights without a profile
+    named |= training.phase2_rl.model_dump(exclude=stated)
     for section in ("policy", "variation"):
         values = getattr(training, section).model_dump()
         named |= {f"{section}/{name}": value for name, value in values.items()}

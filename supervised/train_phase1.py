@@ -205,7 +205,7 @@ def _finish(experiment: Experiment, fits: Mapping[str, Fit]) -> dict[str, Any]:
         },
     }
     for split in ("train", "validation"):
-        setting = experiment.setting(split, _EVALUATION_WORKFLOWS)
+        setting = experiment.evaluation_setting(split, _EVALUATION_WORKFLOWS)
         policy = load_cloned_policy(experiment.output_dir / BEST, setting).to(experiment.device)
         result[split] = evaluate(policy, setting, seed=experiment.seed).summary()
     (experiment.output_dir / RESULT).write_text(json.dumps(result, indent=1) + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from agents import train_phase2 as command
 from orchestai_env.reward import REWARD_TERMS
@@ -45,6 +46,19 @@ def test_tensorboard_has_terms_picks_figures_and_hparams(tmp_path: Path) -> None
     assert tags["images"] == ["eval/picks"]
     assert "_hparams_/session_start_info" in reader.summary_metadata
     assert any("device" in tag for tag in tags["tensors"])
+
+
+def test_hparams_name_the_weights_in_force(tmp_path: Path) -> None:
+    (events,) = (run(tmp_path) / "tensorboard").rglob("events.*")
+
+    metadata = EventAccumulator(str(events)).Reload().summary_metadata
+    content = metadata["_hparams_/session_start_info"].plugin_data.content
+    named = HParamsPluginData.FromString(content).session_start_info.hparams
+    values = {key: value.number_value for key, value in named.items()}
+    weights = builtin_setting(10).weights
+    for name in ("success_weight", "cost_weight", "latency_weight", "shaping_weight"):
+        assert values[f"reward/{name}"] == getattr(weights, name)
+    assert not {"alpha", "beta", "gamma_latency", "shaped_reward"} & set(values)
 
 
 def test_reward_terms_sum_to_the_return(tmp_path: Path) -> None:

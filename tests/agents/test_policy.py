@@ -63,6 +63,19 @@ def new_model(algorithm: Any, kind: str = "mlp", *, embeddings: bool = False) ->
     return model
 
 
+@each_kind
+def test_keys_that_it_does_not_read_are_left_alone(kind: str) -> None:
+    """So it can be asked in an environment that shows more than it was trained on."""
+    policy = POLICIES[kind]
+    read = read_by(policy, FEW)
+    assert set(read) < set(FEW)
+
+    found, _ = policy.predict(FEW, deterministic=True)
+    expected, _ = policy.predict(read, deterministic=True)
+
+    assert found.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.__name__)
 @pytest.mark.parametrize("embeddings", [False, True])
 @each_kind

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.save_util import load_from_zip_file
 
+from agents import phase2_callbacks
 from agents import train_phase2 as command
+from agents.checkpoint import write_whole
+from agents.phase2_callbacks import BEST, LAST
 from agents.vec_env import OrchestAIVecEnv
 from orchestai_env.cli import run_command
 from orchestai_env.errors import CheckpointError, ConfigError
@@ -48,6 +53,61 @@ def test_interrupted_run_goes_on_from_the_last_whole_rollout(
 
     assert result_of(tmp_path / "run")["timesteps"] == 64
     assert [int(row["step"]) for row in curve_of(tmp_path / "run")][-1] == 64
+
+
+def test_progress_bar_is_closed_when_training_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[ProgressBarCallback] = []
+
+    class Bar(ProgressBarCallback):
+        def __init__(self) -> None:
+            super().__init__()
+            bars.append(self)
+
+        def _on_step(self) -> bool:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "ProgressBarCallback", Bar)
+    config = write_config(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["--config", str(config), "--output_dir", str(tmp_path / "run")])
+
+    assert [bar.pbar.disable for bar in bars] == [True]  # what tqdm sets when it is closed
+
+
+@pytest.mark.parametrize("name", [BEST, LAST])
+def test_checkpoint_that_could_not_be_written_is_evaluated_again(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best checkpoint is that of the best row, also after the disk was full."""
+    rl = {"learning_rate": 0.01, "num_envs": 16, "total_timesteps": 512, "num_evaluations": 4}
+    rl |= {"evaluation_workflows": 100}
+    whole = best_step(run(tmp_path, name="whole", training={"phase2_rl": rl}))
+    assert whole > 0
+
+    def full(path: Path, write: Any) -> None:
+        steps = [int(row["step"]) for row in curve_of(tmp_path / "run")]
+        if path.name == name and steps and steps[-1] + 128 == whole:
+            raise CheckpointError("disk full")
+        write_whole(path, write)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phase2_callbacks, "write_whole", full)
+        with pytest.raises(CheckpointError, match="disk full"):
+            run(tmp_path, training={"phase2_rl": rl})
+    folder = run(tmp_path, "--resume", training={"phase2_rl": rl})
+
+    assert [int(row["step"]) for row in curve_of(folder)] == [0, 128, 256, 384, 512]
+    best = best_step(folder)
+    assert PPO.load(folder / BEST, device="cpu").num_timesteps == best
+    assert result_of(folder)["step"] == best
+
+
+def best_step(folder: Path) -> int:
+    """Returns the step of the best evaluation."""
+    return int(max(curve_of(folder), key=lambda row: float(row["validation_return"]))["step"])
 
 
 def void(_: object) -> None:
