@@ -2,13 +2,14 @@
 
 Run it with `python -m benchmarks.calibration_coverage`. Every replicate draws a simulator of its
 own (4 workers, 3 task types), logs a few executions of it with random choices, and fits them.
-Latencies and prices follow the simulator's rule without noise, so that their intervals are no wider
-than the clock's tick; they are listed for completeness.
+Latencies get a skewed noise, as those of endpoints have. Input tokens have none, so that their
+intervals are narrow; they are listed for completeness.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
@@ -19,7 +20,7 @@ from benchmarks.timing import print_machine, print_table
 from orchestai_env.datasets.builtin import builtin_dataset
 from orchestai_env.datasets.calibration.estimates import Estimate
 from orchestai_env.datasets.calibration.fit import fit_pool
-from orchestai_env.datasets.calibration.log_table import log_table
+from orchestai_env.datasets.calibration.log_table import LogTable, log_table
 from orchestai_env.datasets.calibration.shared_prior import KINSHIP_SD, OWN_SPREAD_SD
 from orchestai_env.outcomes.simulated import SimulationSettings
 from orchestai_env.workers import TaskSkill, WorkerPool, WorkerSpec
@@ -28,6 +29,7 @@ from tests.orchestai_env.datasets.calibration.played_log import played_records
 REPLICATES, EXECUTIONS = 100, 150
 _TYPES, _WORKERS = ("extract", "plan", "code"), 4
 _PHI = NormalDist().cdf
+_LATENCY_SD = 0.4  # of the logarithm; chosen, recorded calls of LLMs (fbc) have 0.1 to 0.6
 PAIR_FIELDS = (
     "success",
     "difficulty_spread",
@@ -85,7 +87,7 @@ def replicate(seed: int, executions: int) -> Iterator[tuple[str, float, Estimate
     pool, settings = drawn_simulator(np.random.default_rng(seed))
     dataset = builtin_dataset(pool=pool, simulation=settings, num_workflows=100, seed=seed)
     log = log_table(played_records(dataset, executions, seed=seed, max_attempts=4))
-    fitted = fit_pool(log)
+    fitted = fit_pool(with_noise(log, seed))
     for name, estimate in fitted.shared.items():
         if name != "token_spread":  # of pairs without one of their own: here there is none
             yield name, getattr(settings, name), estimate
@@ -102,6 +104,14 @@ def replicate(seed: int, executions: int) -> Iterator[tuple[str, float, Estimate
     for name, (first, token) in fitted.speeds.items():
         yield "first_token_ms", workers[name].first_token_ms, first
         yield "token_ms", 1e3 / workers[name].tokens_per_s, token
+
+
+def with_noise(log: LogTable, seed: int) -> LogTable:
+    """Returns a log whose calls took as long on average, and not exactly so."""
+    calls, rng = log.calls, np.random.default_rng(seed)
+    factor = rng.lognormal(-0.5 * _LATENCY_SD**2, _LATENCY_SD, len(calls))
+    noisy = dataclasses.replace(calls, latency_ms=factor * calls.latency_ms)
+    return dataclasses.replace(log, calls=noisy)
 
 
 def coverage(seeds: Sequence[int], executions: int) -> dict[str, list[bool]]:

@@ -41,12 +41,15 @@ def _run(args: argparse.Namespace) -> None:
     with needs_extra("data", what="calibrations"):
         from rich.console import Console
         from rich.progress import Progress
+    folder = args.report or args.output.with_name(f"{args.output.stem}_report")
     reader = read_log(args.logs, skip_bad=args.skip_bad)
     terminal = Console(stderr=True)
     bars = Progress(console=terminal, transient=True, disable=not terminal.is_terminal)
     with bars as progress:
         bar = progress.add_task("reading", total=None)
         log = log_table(progress.track(reader, task_id=bar))
+        for needed in (args.output.parent, folder):  # a forbidden one is met before the fit
+            needed.mkdir(parents=True, exist_ok=True)
         progress.update(bar, description="fitting", completed=0, total=STEPS)
         found = calibrate(
             log,
@@ -54,7 +57,6 @@ def _run(args: argparse.Namespace) -> None:
             seed=args.seed,
             on_step=lambda: progress.advance(bar),
         )
-    folder = args.report or args.output.with_name(f"{args.output.stem}_report")
     write_simulated_pool(args.output, found.fitted.pool)
     write_report(found, folder)
     _print_rejected(reader)
@@ -108,6 +110,7 @@ def _print(found: Calibration, console: Any) -> None:
         (r"cost \[USD]", row.cost_usd, 1.0),
         (r"makespan \[s]", row.makespan_ms, 1e-3),
         (r"wait of a call \[s]", found.comparison.wait_ms, 1e-3),
+        (r"makespan without waits \[s]", found.comparison.chain_ms, 1e-3),
     ):
         cells = (measure.logged, measure.low, measure.high, measure.simulated)
         logged, low, high, simulated = (f"{factor * cell:.4g}" for cell in cells)
@@ -115,5 +118,6 @@ def _print(found: Calibration, console: Any) -> None:
     console.print(table)
     console.print(
         f"success of {found.reliability.num_calls:,} held-out calls: expected calibration error "
-        f"{found.reliability.calibration_error:.3f}"
+        f"{found.reliability.calibration_error:.3f}, {found.reliability.chance_error:.3f} if the "
+        "predictions were exact"
     )

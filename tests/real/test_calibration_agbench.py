@@ -39,9 +39,9 @@ def crossed(recorded: tuple[Runs, list[Workflow]]) -> list[Crossed]:
 def test_simulated_returns_are_those_of_runs_that_the_log_has_not(crossed: list[Crossed]) -> None:
     """Each half of the runs is logged and replayed in turn.
 
-    Over 20 halvings the errors of the balanced return are -5 % to +3 %, with standard errors of
-    1 % to 2 %, and those of success -7 % to +4 %. Twice that is allowed here, with 6. The cheapest
-    agent is left out: see below.
+    Over 20 halvings the errors of the balanced return are -5.5 % to +2.4 %, with standard errors of
+    1 % to 2 %, and those of success -5.5 % to +5.2 %. About twice that is allowed here, with 6. The
+    cheapest agent is left out: see below.
     """
     errors = {row.policy: row.error[:, 0] for row in crossed if row.policy != CHEAPEST}
     assert len(errors) == 4
@@ -60,13 +60,13 @@ def test_simulated_policies_keep_the_order_of_replayed_ones(crossed: list[Crosse
 def test_cheapest_agent_succeeds_more_often_in_the_simulator(crossed: list[Crossed]) -> None:
     """It never read a file in 14 runs or so, which leaves a chance of 3 % a try, not of 0.
 
-    So it now and then gets to tasks that only dearer agents were tried on. Its return is 6 below
-    the replayed one of -6, where the best and the worst policy lie 140 apart.
+    So it now and then gets to tasks that only dearer agents were tried on. Its return is 3.6
+    below the replayed one of -6.2, where the best and the worst policy lie 140 apart.
     """
     row = next(row for row in crossed if row.policy == CHEAPEST)
     away = (row.simulated - row.replayed).mean(axis=0)
-    assert 0.0 < away[0] < 0.15
-    assert -12.0 < away[RETURN] < 0.0
+    assert 0.0 < away[0] < 0.08
+    assert -6.0 < away[RETURN] < 0.0
 
 
 def test_runs_held_back_agree_within_their_own_interval(

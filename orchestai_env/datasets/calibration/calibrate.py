@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from orchestai_env.datasets.calibration.comparison import Comparison, compare
 from orchestai_env.datasets.calibration.fit import FittedPool, fit_pool
 from orchestai_env.datasets.calibration.log_table import LogTable
@@ -29,6 +31,8 @@ class Calibration:
     num_left_out: int
     """Further executions of the log, that were interrupted or not planned."""
     num_held_out: int
+    has_shared_instructions: bool
+    """Whether an instruction stands on both sides, as the log has too few to deal them out."""
     num_open_calls: int
     """Calls of the log without an end."""
     num_faults: int
@@ -73,6 +77,9 @@ def calibrate(
         num_executions=log.num_executions,
         num_left_out=log.num_left_out,
         num_held_out=int(aside.sum()),
+        has_shared_instructions=bool(
+            np.isin(log.instruction_hash[aside], log.instruction_hash[~aside]).any()
+        ),
         num_open_calls=log.num_open,
         num_faults=int((~log.calls.has_answer).sum()),
         reliability=reliability(predicted, log.calls.success[known]) if len(predicted) else None,

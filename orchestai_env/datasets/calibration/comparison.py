@@ -8,6 +8,7 @@ import numpy as np
 
 from orchestai_env.datasets.calibration.log_table import BoolArray, FloatArray, IntArray, LogTable
 from orchestai_env.datasets.calibration.replay import Replay
+from orchestai_env.workflow_table import WorkflowTable
 
 _Z = 1.959964
 
@@ -20,13 +21,7 @@ class Measure:
     low: float
     high: float
     simulated: float
-
-    @property
-    def ratio(self) -> float:
-        """Simulated by logged; 1 where both are 0."""
-        if self.logged:
-            return self.simulated / self.logged
-        return 1.0 if not self.simulated else float("inf")
+    """NaN where the simulation never came to it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +48,8 @@ class Comparison:
     wait_ms: Measure
     """Of a call, from its decision to its start. Other executions that kept its worker busy are not
     simulated."""
+    chain_ms: Measure
+    """Longest chain of calls of an execution, waits left out."""
     task_types: tuple[Compared, ...]
     workers: tuple[Compared, ...]
 
@@ -63,7 +60,7 @@ class _Side:
 
     execution: IntArray
     subtask: IntArray
-    """Unique over executions."""
+    """Execution * N + index in its workflow, of at most N subtasks."""
     kind: IntArray
     worker: IntArray
     success: BoolArray
@@ -87,11 +84,13 @@ def compare(log: LogTable, replayed: Replay) -> Comparison:
         makespan_ms=_measure(log.makespan_ms[chosen], played.makespan_ms),
     )
     pieces = (_subtasks(logged), _subtasks(simulated))
+    chains = [longest_chains(side, replayed.dataset.workflows) for side in (logged, simulated)]
     held, calls = np.isin(log.calls.execution, chosen), played.calls
     waited = (log.calls.start_ms - log.calls.decided_ms)[held]
     return Comparison(
         executions=executions,
         wait_ms=_measure(waited, (calls.start_us - calls.decided_us) / 1e3),
+        chain_ms=_measure(*chains),
         task_types=_rows(log.task_types, "kind", *pieces),
         workers=_rows(log.workers, "worker", logged, simulated),
     )
@@ -102,7 +101,7 @@ def _measure(logged: np.ndarray, simulated: np.ndarray) -> Measure:
         logged = np.full(1, np.nan)
     mean, count = float(logged.mean()), len(logged)
     if logged.dtype == np.bool_:
-        low, high = _share_interval(mean, count)
+        low, high = share_interval(mean, count)
     else:
         reach = _Z * float(logged.std()) / np.sqrt(count)
         low, high = max(0.0, mean - reach), mean + reach
@@ -114,8 +113,8 @@ def _measure(logged: np.ndarray, simulated: np.ndarray) -> Measure:
     )
 
 
-def _share_interval(share: float, count: int) -> tuple[float, float]:
-    """Returns the 95 % score interval of a share.
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """Returns the 95 % score interval of a share of `count`; it holds the share.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
         JASA 22 (1927).
@@ -123,7 +122,7 @@ def _share_interval(share: float, count: int) -> tuple[float, float]:
     weight = _Z**2 / count
     middle = (share + weight / 2) / (1 + weight)
     reach = np.sqrt(share * (1 - share) * weight + weight**2 / 4) / (1 + weight)
-    return float(max(0.0, middle - reach)), float(min(1.0, middle + reach))
+    return float(min(share, max(0.0, middle - reach))), float(max(share, min(1.0, middle + reach)))
 
 
 def _rows(
@@ -169,13 +168,31 @@ def _subtasks(side: _Side) -> _Side:
     )
 
 
+def longest_chains(side: _Side, table: WorkflowTable) -> FloatArray:
+    """Returns how long an execution's calls take where none waits, float64 (n,) [ms].
+
+    Args:
+        side: its executions are of the workflows of the table, in their order, over and over.
+        table: K workflows.
+    """
+    n, size = len(side.makespan), table.max_subtasks
+    took = np.bincount(side.subtask, side.end - side.start, n * size).reshape(n, size)
+    ends, rows = np.zeros((n, size + 1)), np.arange(n)  # the last column is of no parent, -1
+    for j in range(size):
+        parents = table.parents[rows % len(table), j]
+        ends[:, j] = ends[rows[:, None], parents].max(axis=1) + took[:, j]
+    longest: FloatArray = ends.max(axis=1)
+    return longest
+
+
 def _logged_side(log: LogTable, replayed: Replay) -> _Side:
     place = np.full(log.num_executions, -1, np.int64)
     place[replayed.executions] = np.arange(len(replayed.executions))
     calls = log.calls.selected(place[log.calls.execution] >= 0)
+    execution, size = place[calls.execution], replayed.dataset.workflows.max_subtasks
     return _Side(
-        execution=place[calls.execution],
-        subtask=calls.subtask,
+        execution=execution,
+        subtask=execution * size + calls.subtask - log.first_subtask[calls.execution],
         kind=log.task_type[calls.subtask],
         worker=calls.worker,
         success=calls.success,

@@ -31,6 +31,7 @@ _TINY = 1e-6  # what is fitted without any residual is known to about so much
 _SUREST = 1e-5  # successes are kept so far from certainty, which a skill may not have
 _NEARLY_SURE = 0.99
 _MOST_LOG_SD = 1.0
+_MOST_SLOWDOWN, _MOST_TOKEN_SPREAD = 10.0, 3.0  # that SimulationSettings takes
 _KEPT = "the log cannot tell: {}; the documented default is kept"
 
 
@@ -72,22 +73,24 @@ class PairEstimate:
 def shared_estimates(
     success: SuccessFit, tokens: TokenFit, speed: SpeedFit, *, has_parents: bool
 ) -> dict[str, Estimate]:
-    """Returns the fields of SimulationSettings, and why one is not fitted."""
-    slowdown = float(np.clip(speed.load_slowdown, 0.0, 10.0))
+    """Returns the fields of SimulationSettings, and why one is not fitted.
+
+    The interval of one that is not is what is likely beforehand, or all that the settings take.
+    """
+    slowdown = float(np.clip(speed.load_slowdown, 0.0, _MOST_SLOWDOWN))
     reach = float(_Z * speed.deviation[-1]) + _TINY
+    load = Estimate(slowdown, max(0.0, slowdown - reach), min(slowdown + reach, _MOST_SLOWDOWN))
+    if not speed.is_load_known:
+        note = _KEPT.format("no calls of a worker overlapped")
+        load = Estimate(slowdown, 0.0, _MOST_SLOWDOWN, note)
+    reach = _Z * tokens.spread_deviation
+    spread = Estimate(tokens.spread, max(0.0, tokens.spread - reach), tokens.spread + reach)
+    if tokens.is_untold:
+        note = _KEPT.format("no pair has two calls with tokens")
+        spread = Estimate(tokens.spread, 0.0, _MOST_TOKEN_SPREAD, note)
     return _of_success(success, has_parents=has_parents) | {
-        "load_slowdown": Estimate(
-            value=slowdown,
-            low=max(0.0, slowdown - reach),
-            high=slowdown + reach,
-            note="" if speed.is_load_known else _KEPT.format("no calls of a worker overlapped"),
-        ),
-        "token_spread": Estimate(
-            value=tokens.spread,
-            low=max(0.0, tokens.spread - _Z * tokens.spread_deviation),
-            high=tokens.spread + _Z * tokens.spread_deviation,
-            note=_KEPT.format("no pair has two calls with tokens") if tokens.is_untold else "",
-        ),
+        "load_slowdown": load,
+        "token_spread": spread,
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestai_env.datasets.calibration.comparison import Compared, Measure
+from orchestai_env.datasets.calibration.comparison import Compared, Measure, share_interval
 from orchestai_env.datasets.calibration.reliability import NUM_BINS, Reliability
 from orchestai_env.execution.extra import needs_extra
 
@@ -36,13 +37,15 @@ def draw_reliability(found: Reliability, path: Path) -> None:
     used = [b for b in range(NUM_BINS) if found.bin_calls[b]]
     predicted = [found.bin_predicted[b] for b in used]
     logged = [found.bin_logged[b] for b in used]
+    ends = [share_interval(found.bin_logged[b], found.bin_calls[b]) for b in used]
     reach = [
-        1.96 * (found.bin_logged[b] * (1 - found.bin_logged[b]) / found.bin_calls[b]) ** 0.5
-        for b in used
+        [share - low for share, (low, _) in zip(logged, ends, strict=True)],
+        [high - share for share, (_, high) in zip(logged, ends, strict=True)],
     ]
+    label = "logged, 95 % interval"
     top.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfect")
-    top.errorbar(predicted, logged, yerr=reach, fmt="o-", color=_LOGGED, capsize=3, label="logged")
-    top.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that succeeded")
+    top.errorbar(predicted, logged, yerr=reach, fmt="o", color=_LOGGED, capsize=3, label=label)
+    top.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share that succeeded")
     top.set_title(
         f"{found.num_calls:,} held-out calls, calibration error {found.calibration_error:.3f}",
         fontsize=10,
@@ -69,7 +72,8 @@ def draw_comparison(rows: Sequence[Compared], what: str, path: Path) -> None:
     for axes, (field, label, factor) in zip(panels, _COLUMNS, strict=True):
         _draw_column(axes, [getattr(row, field) for row in rows], factor)
         axes.set_xlabel(label)
-    panels[0].set_yticks(range(len(rows)), [row.name for row in rows])
+    names = [row.name for row in rows]
+    panels[0].set_yticks(range(len(rows)), names, parse_math=False)  # a name may hold dollars
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     panels[0].set_xlim(0, 1)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -104,5 +108,8 @@ def _figure(width: float, height: float) -> Figure:
 def _save(figure: Figure, path: Path) -> None:
     """Writes a PNG; the old file stays until the new one is whole."""
     partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, dpi=150, format="png")
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks shows as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(partial, dpi=150, format="png")
     os.replace(partial, path)

@@ -51,6 +51,8 @@ class FittedPool:
     pairs: tuple[PairEstimate, ...]
     speeds: dict[str, tuple[Estimate, Estimate]]
     """Worker -> time to the first token [ms], and time per token [ms]."""
+    silent: tuple[str, ...]
+    """Workers whose calls were never answered, so that neither cost nor time is known."""
     timed: tuple[str, ...]
     """Workers that log no tokens; milliseconds stand for them."""
     prior_deviations: tuple[float, float, float]
@@ -103,6 +105,7 @@ def fit_pool(
         kinship=kinship,
         pairs=pairs,
         speeds=speed_estimates(log, speed),
+        silent=_silent(log, mask),
         timed=tuple(name for name, w in zip(log.workers, is_timed, strict=True) if w),
         prior_deviations=success.prior.deviations,
         success=success,
@@ -110,6 +113,11 @@ def fit_pool(
         num_empty=tokens.num_empty,
         unseen=_unseen(log, pairs),
     )
+
+
+def _silent(log: LogTable, mask: BoolArray) -> tuple[str, ...]:
+    called, answered = log.calls.worker[mask], log.calls.worker[mask & log.calls.has_answer]
+    return tuple(log.workers[w] for w in np.setdiff1d(called, answered))
 
 
 def _unseen(log: LogTable, pairs: tuple[PairEstimate, ...]) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,7 @@ from orchestai_env.execution.log.record import Decision, ExecutionRecord
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+_GOLDEN = 0.5 * (5.0**0.5 - 1.0)  # its multiples fill 0..1 evenly
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,10 +121,16 @@ class LogTable:
     def held_out(self, share: float) -> BoolArray:
         """Returns which executions are held out: those whose instruction's hash is low.
 
+        Where that leaves all or none, as with texts that were kept out of the log, executions are
+        dealt one by one, evenly over the log.
+
         Args:
             share: 0..1; all executions of an instruction are on one side.
         """
-        return self.instruction_hash.astype(np.float64) < share * 2.0**64
+        aside: BoolArray = self.instruction_hash.astype(np.float64) < share * 2.0**64
+        if aside.any() and not aside.all():
+            return aside
+        return np.arange(1, self.num_executions + 1) * _GOLDEN % 1.0 < share
 
 
 class _Columns:

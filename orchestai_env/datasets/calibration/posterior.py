@@ -21,6 +21,8 @@ from orchestai_env.datasets.calibration.shared_prior import (
     LOWEST,
     OWN_SPREAD_SD,
     SPREAD,
+    UNSOLVABLE,
+    UNSOLVABLE_RATE,
     shared_penalty,
 )
 
@@ -198,6 +200,9 @@ class Posterior:
         A parameter that the log cannot tell has its prior's variance.
         """
         precision = information + self._prior_information(point)
+        last = self.layout.shared.start + UNSOLVABLE
+        # The exponential prior bends nowhere: where the log says less, its deviation counts.
+        precision[last, last] = max(precision[last, last], UNSOLVABLE_RATE**2)
         size = np.sqrt(np.maximum(np.diag(precision), 1e-12))
         inverse = np.linalg.pinv(precision / size[:, None] / size, hermitian=True)
         covariance: FloatArray = (inverse / size[:, None] / size).astype(np.float64)

@@ -28,6 +28,8 @@ class Reliability:
     calibration_error: float
     """Expected calibration error: mean gap of the bins, weighted by calls (Naeini, Cooper and
     Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015)."""
+    chance_error: float
+    """Its mean if the predictions were the true probabilities, by the normal approximation."""
     brier: float
     """Mean squared error of the predictions."""
     brier_of_base_rate: float
@@ -112,6 +114,7 @@ def reliability(predicted: FloatArray, success: BoolArray) -> Reliability:
     count = np.bincount(place, minlength=NUM_BINS)
     mean = np.bincount(place, predicted, NUM_BINS) / np.maximum(count, 1)
     rate = np.bincount(place, success, NUM_BINS) / np.maximum(count, 1)
+    variance = np.bincount(place, predicted * (1.0 - predicted), NUM_BINS)
     total = max(len(predicted), 1)
     base = float(success.mean()) if len(success) else 0.0
     return Reliability(
@@ -120,6 +123,7 @@ def reliability(predicted: FloatArray, success: BoolArray) -> Reliability:
         bin_predicted=tuple(mean.tolist()),
         bin_logged=tuple(rate.tolist()),
         calibration_error=float((count * np.abs(mean - rate)).sum() / total),
+        chance_error=math.sqrt(2.0 / math.pi) * float(np.sqrt(variance).sum()) / total,
         brier=float(((predicted - success) ** 2).sum() / total),
         brier_of_base_rate=base * (1.0 - base),
     )

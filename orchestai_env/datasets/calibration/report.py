@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,13 +31,15 @@ _METHOD = """\
   into account. Which worker was chosen depended on what was seen; given the course, that is
   ignorable.
 - Pairs of worker and task type are shrunk towards the means of both: empirical Bayes with crossed
-  random effects (Morris 1983). Standard deviations in probits: {deviations}.
+  random effects (Morris 1983), less so pairs of workers that are good at some types only. Standard
+  deviations in probits: {deviations}.
 - Intervals are 95 %, from the observed information at the most probable parameters, prior
   included.
 - Tokens are log-normal; their logarithm rises with difficulty and luck (the noise of the call), by
   least squares on what the course of a subtask tells of both, shrunk towards 0. Latency is *(first
-  token + tokens x time per token) x (1 + slowdown x calls running)*, by Huber's robust regression;
-  costs by least squares on tokens. A pair's input tokens are those that meet its mean cost.
+  token + tokens x time per token) x (1 + slowdown x calls running)*, by Huber's robust regression,
+  stretched to each worker's mean time; costs by least squares on tokens. A pair's input tokens are
+  those that meet its mean cost.
 - Calls without an end in the log ({open}) tell nothing of success. Those that an abort cut off tend
   to be long ones; how long they had run counts as a lower bound of their tokens (EM of a censored
   log-normal).
@@ -63,7 +66,7 @@ def write_report(calibration: Calibration, folder: Path) -> list[Path]:
             draw_comparison(rows, what, written[-1])
     texts = {
         PAGE: "\n".join(_page(calibration)) + "\n",
-        SUMMARY: json.dumps(summary(calibration), indent=2, ensure_ascii=False) + "\n",
+        SUMMARY: _json(summary(calibration)) + "\n",
     }
     for name, text in texts.items():
         written.append(folder / name)
@@ -81,12 +84,14 @@ def summary(calibration: Calibration) -> dict[str, Any]:
         "executions": calibration.num_executions,
         "executions_left_out": calibration.num_left_out,
         "held_out": calibration.num_held_out,
+        "held_out_share_instructions": calibration.has_shared_instructions,
         "calls_fitted": fitted.num_calls,
         "calls_without_end": calibration.num_open_calls,
         "calls_without_answer": calibration.num_faults,
         "calls_without_tokens": fitted.num_empty,
         "simulation": {name: dataclasses.asdict(one) for name, one in fitted.shared.items()},
         "kinship": {name: dataclasses.asdict(one) for name, one in fitted.kinship.items()},
+        "workers_without_answers": list(fitted.silent),
         "workers_without_tokens": list(fitted.timed),
         "pairs": [
             dataclasses.asdict(pair) | {"is_mostly_prior": pair.is_mostly_prior}
@@ -115,16 +120,29 @@ def summary(calibration: Calibration) -> dict[str, Any]:
 
 
 def _as_dict(record: Any) -> dict[str, Any] | None:
-    return None if record is None else dataclasses.asdict(record)
+    """Returns a record's fields; None, which JSON knows, in the place of NaN."""
+
+    def known(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: None if _is_nan(value) else value for name, value in fields}
+
+    return None if record is None else dataclasses.asdict(record, dict_factory=known)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _page(calibration: Calibration) -> Iterator[str]:
     fitted = calibration.fitted
     yield "# Calibration of the simulator\n"
+    dealt = "one by one" if calibration.has_shared_instructions else "by instruction"
     yield (
         f"{calibration.num_executions:,} executions in the log; {calibration.num_held_out:,} held "
-        f"out, by the hash of their instruction. Fitted to {fitted.num_calls:,} calls of the "
-        "others.\n"
+        f"out, {dealt}. Fitted to {fitted.num_calls:,} calls of the others.\n"
     )
     yield from _warnings(calibration)
     yield from _held_out(calibration)
@@ -157,6 +175,11 @@ def _warnings(calibration: Calibration) -> Iterator[str]:
             f"{calibration.num_left_out:,} further executions are left out: they were interrupted, "
             "or could not be planned"
         )
+    if calibration.has_shared_instructions:
+        found.append(
+            "the log has too few different instructions to hold some of them out, as where their "
+            "texts were kept out of it: the checks tell nothing of new instructions"
+        )
     weak = [f"{p.worker} on {p.task_type}" for p in fitted.pairs if p.is_mostly_prior]
     if weak:
         found.append(
@@ -179,7 +202,12 @@ def _warnings(calibration: Calibration) -> Iterator[str]:
         found.append(f"{fitted.num_empty:,} answered calls have 0 output tokens and tell no spread")
     if calibration.num_faults:
         found.append(
-            f"{calibration.num_faults:,} calls met a fault; they count as failures of the worker"
+            f"{calibration.num_faults:,} calls met a fault; they count as failures of the worker, "
+            "and what they cost and how long they took is not simulated"
+        )
+    if fitted.silent:
+        found.append(
+            f"{_some(fitted.silent)}: no call was answered, so neither cost nor time is known"
         )
     yield from (f"- {line}" for line in found)
     yield ""
@@ -202,8 +230,9 @@ def _held_out(calibration: Calibration) -> Iterator[str]:
         return
     yield (
         f"Success of {found.num_calls:,} calls, predicted one by one from what was seen before on "
-        f"the same subtask: expected calibration error {found.calibration_error:.3f}, Brier score "
-        f"{found.brier:.3f} ({found.brier_of_base_rate:.3f} for the base rate).\n"
+        f"the same subtask: expected calibration error {found.calibration_error:.3f} "
+        f"({found.chance_error:.3f} if the predictions were exact), Brier score {found.brier:.3f} "
+        f"({found.brier_of_base_rate:.3f} for the base rate).\n"
     )
     yield f"![Predicted and logged success]({RELIABILITY})\n"
     rules = replayed.rules
@@ -211,10 +240,11 @@ def _held_out(calibration: Calibration) -> Iterator[str]:
         f"Below, {len(replayed.executions):,} executions were played again in the simulator with "
         f"the logged choices, {replayed.repeats} times each (max_attempts {rules.max_attempts}, "
         f"max_parallel_tasks {rules.max_parallel_tasks}, on_failure {rules.on_failure}, as the log "
-        f"shows them; {replayed.num_left_out:,} left out, as a type of theirs was not fitted). "
-        "Where a simulated call fails that succeeded in the log, the worker is drawn from the "
-        "log's choices in the same situation. Cells: logged (95 % interval) / simulated.\n"
+        "shows them). Where a simulated call fails that succeeded in the log, the worker is drawn "
+        "from the log's choices in the same situation. Cells: logged (95 % interval) / simulated.\n"
     )
+    if replayed.num_left_out:
+        yield f"{replayed.num_left_out:,} are left out, as a type of theirs was not fitted.\n"
     header = ("", "count", "success", "cost [USD]", "time [ms]", "makespan [ms]")
     for title, rows in (
         ("executions", (comparison.executions,)),
@@ -224,7 +254,9 @@ def _held_out(calibration: Calibration) -> Iterator[str]:
         yield from _table((title, *header[1:]), [_compared(row) for row in rows])
     yield (
         f"A call waited {_measure(comparison.wait_ms)} ms for its start. The simulator plays an "
-        "execution by itself: where others kept workers busy, logged makespans are longer.\n"
+        "execution by itself: where others kept workers busy, logged makespans are longer. Without "
+        "waits, the longest chain of calls of an execution took "
+        f"{_measure(comparison.chain_ms)} ms.\n"
     )
     yield f"![By task type]({TASK_TYPES})\n"
     yield f"![By worker]({WORKERS})\n"
@@ -309,6 +341,8 @@ def _interval(one: Estimate) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "none"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

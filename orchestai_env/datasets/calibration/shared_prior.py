@@ -31,9 +31,11 @@ OWN_SPREAD_SD = 0.3
 training queries of zeroeval, where 0.5 fits as well."""
 KINSHIP_SD = 0.5
 """Prior standard deviation of a worker's kinship; chosen."""
+UNSOLVABLE_RATE = 50.0
+"""Of the exponential prior of the unsolvable share, whose mean and standard deviation are 0.02, as
+of wrong labels in benchmarks; chosen."""
 _SPREAD_SD = 2.0  # half-normal, so that no spread at all is likely too; chosen
 _LOGIT_SD = 4.0  # nearly flat: independence and certainty are within its reach; chosen
-_UNSOLVABLE_RATE = 50.0  # exponential with a mean of 0.02, as of wrong labels in benchmarks; chosen
 
 
 def shared_penalty(point: FloatArray) -> tuple[float, FloatArray, FloatArray]:
@@ -44,6 +46,6 @@ def shared_penalty(point: FloatArray) -> tuple[float, FloatArray, FloatArray]:
     """
     variance = math.exp(2.0 * float(point[SPREAD])) / _SPREAD_SD**2
     logit, coupling = point[CORRELATION] / _LOGIT_SD, point[COUPLING] - START[COUPLING]
-    value = 0.5 * (variance + logit**2 + coupling**2) + _UNSOLVABLE_RATE * point[UNSOLVABLE]
-    gradient = np.array([variance, logit / _LOGIT_SD, coupling, _UNSOLVABLE_RATE])
+    value = 0.5 * (variance + logit**2 + coupling**2) + UNSOLVABLE_RATE * point[UNSOLVABLE]
+    gradient = np.array([variance, logit / _LOGIT_SD, coupling, UNSOLVABLE_RATE])
     return float(value), gradient, np.array([2.0 * variance, 1.0 / _LOGIT_SD**2, 1.0, 0.0])

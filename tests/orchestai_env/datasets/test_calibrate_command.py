@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestai_env.datasets import calibrate_command
 from orchestai_env.datasets.calibrate_command import add_calibrate_command
 from orchestai_env.datasets.calibration.simulated_pool import load_simulated_pool
 from orchestai_env.execution.log.record import ExecutionRecord
@@ -87,6 +88,15 @@ def test_calibrate_refuses_what_it_cannot_fit(
     few.write_text(log_path.read_text(encoding="utf-8").split("\n", 1)[0] + "\n", encoding="utf-8")
     line = refused(main, "--logs", few, *output)
     assert "expected at least 50 calls that ended to fit to" in line
+
+
+def test_calibrate_meets_a_forbidden_folder_before_it_fits(
+    log_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate_command, "calibrate", None)
+    output = log_path / "workers.yaml"
+    with pytest.raises(FileExistsError, match=r"log\.jsonl"):  # one line, by orchestai's main
+        main(["--logs", str(log_path), "--output", str(output)])
 
 
 def test_calibrate_refuses_wrong_options(

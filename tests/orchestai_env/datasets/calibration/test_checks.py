@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from orchestai_env.datasets.builtin import builtin_dataset, builtin_pool
 from orchestai_env.datasets.calibration.calibrate import STEPS, Calibration, calibrate
 from orchestai_env.datasets.calibration.comparison import compare
+from orchestai_env.datasets.calibration.figures import draw_comparison
 from orchestai_env.datasets.calibration.log_table import LogTable, log_table
 from orchestai_env.datasets.calibration.reliability import predict_success, reliability
 from orchestai_env.datasets.calibration.replay import logged_rules, replay
@@ -38,6 +40,9 @@ def test_reliability_of_right_predictions_is_good() -> None:
     predicted = rng.random(50_000)
     right = reliability(predicted, rng.random(50_000) < predicted)
     assert right.calibration_error < 0.01
+    draws = [reliability(predicted, rng.random(50_000) < predicted) for _ in range(100)]
+    errors = [draw.calibration_error for draw in draws]
+    assert right.chance_error == pytest.approx(np.mean(errors), rel=0.1)
     assert right.brier == pytest.approx(1 / 6, abs=0.01)
     assert sum(right.bin_calls) == right.num_calls == 50_000
     wrong = reliability(predicted, rng.random(50_000) < 0.5)
@@ -68,7 +73,7 @@ def test_replay_under_the_truth_meets_the_log(log: LogTable) -> None:
     assert replayed is not None
     row = compare(log, replayed).executions
     for measure in (row.success, row.cost_usd, row.makespan_ms):
-        assert measure.ratio == pytest.approx(1.0, abs=0.1)
+        assert measure.simulated == pytest.approx(measure.logged, rel=0.1)
 
 
 def test_comparison_has_a_row_for_each_type_and_worker(found: Calibration, log: LogTable) -> None:
@@ -78,7 +83,7 @@ def test_comparison_has_a_row_for_each_type_and_worker(found: Calibration, log: 
     for row in (*found.comparison.task_types, *found.comparison.workers):
         assert row.count > 0
         assert 0.0 <= row.success.low <= row.success.logged <= row.success.high
-        assert row.cost_usd.ratio == pytest.approx(1.0, abs=0.35)
+        assert row.cost_usd.simulated == pytest.approx(row.cost_usd.logged, rel=0.35)
 
 
 def test_waits_for_other_executions_are_told_apart(log: LogTable) -> None:
@@ -92,6 +97,23 @@ def test_waits_for_other_executions_are_told_apart(log: LogTable) -> None:
     assert waits[0].simulated == pytest.approx(waits[0].logged, rel=0.2)
     assert waits[1].logged == pytest.approx(waits[0].logged + 500.0)
     assert waits[1].simulated == waits[0].simulated
+
+
+def test_chains_of_calls_are_the_makespans_where_no_call_waits() -> None:
+    log = log_table(truth_records(300, max_attempts=2, on_failure="continue"))
+    ended = np.zeros(log.num_executions)
+    np.maximum.at(ended, log.calls.execution, log.calls.start_ms + log.calls.latency_ms)
+    waits = np.zeros(log.num_executions, bool)
+    waits[log.calls.execution[log.calls.start_ms > log.calls.decided_ms]] = True
+    assert 30 < waits.sum() < 270
+    replayed = replay(log, ~waits, TRUTH, seed=0)
+    assert replayed is not None
+    chain = compare(log, replayed).chain_ms
+    assert chain.logged == pytest.approx(ended[~waits].mean(), rel=1e-6)
+    replayed = replay(log, waits, TRUTH, seed=0)
+    assert replayed is not None
+    chain = compare(log, replayed).chain_ms
+    assert chain.logged < 0.99 * ended[waits].mean()
 
 
 def test_logged_rules_are_those_that_were_played() -> None:
@@ -122,12 +144,47 @@ def test_report_is_written_whole(found: Calibration, tmp_path: Path) -> None:
         assert (tmp_path / "report" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["pro $5_$ plan", "大"], ids=["dollars", "script"])
+def test_pictures_take_any_name(found: Calibration, tmp_path: Path, name: str) -> None:
+    assert found.comparison is not None
+    row = dataclasses.replace(found.comparison.workers[0], name=name)
+    draw_comparison([row], "worker", tmp_path / "workers.png")
+    assert (tmp_path / "workers.png").is_file()
+
+
+def test_report_leaves_out_what_the_simulation_never_came_to(
+    found: Calibration, tmp_path: Path
+) -> None:
+    assert found.comparison is not None
+    row = found.comparison.workers[0]
+    never = dataclasses.replace(row.success, simulated=float("nan"))
+    rows = (dataclasses.replace(row, success=never), *found.comparison.workers[1:])
+    comparison = dataclasses.replace(found.comparison, workers=rows)
+    write_report(dataclasses.replace(found, comparison=comparison), tmp_path)
+    assert ") / none |" in (tmp_path / PAGE).read_text(encoding="utf-8")
+    summary = json.loads((tmp_path / SUMMARY).read_text(encoding="utf-8"))
+    assert summary["comparison"]["workers"][0]["success"]["simulated"] is None
+
+
 def test_report_without_held_out_executions_says_so(log: LogTable, tmp_path: Path) -> None:
     calibration = calibrate(log, held_out=0.0)
     assert calibration.comparison is None and calibration.reliability is None
     write_report(calibration, tmp_path)
     assert "Nothing was held out" in (tmp_path / PAGE).read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {PAGE, SUMMARY}
+
+
+def test_report_tells_what_it_cannot_know(log: LogTable, tmp_path: Path) -> None:
+    silent = log.workers.index("good")
+    answers = log.calls.worker != silent
+    calls = dataclasses.replace(log.calls, has_answer=answers, success=log.calls.success & answers)
+    same = np.zeros_like(log.instruction_hash)
+    calibration = calibrate(dataclasses.replace(log, calls=calls, instruction_hash=same))
+    assert 0.15 < calibration.num_held_out / log.num_executions < 0.25
+    write_report(calibration, tmp_path)
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert "held out, one by one" in page and "too few different instructions" in page
+    assert "good: no call was answered" in page
 
 
 def test_calibrate_refuses_a_share_out_of_range(log: LogTable) -> None:

@@ -56,8 +56,19 @@ def test_a_call_belongs_to_the_worker_that_answered(records: Records) -> None:
 def test_held_out_keeps_an_instruction_on_one_side(records: Records) -> None:
     same = [record.model_copy(update={"instruction": " do  it "}) for record in records[:5]]
     same += [record.model_copy(update={"instruction": "do it"}) for record in records[5:10]]
-    sides = log_table(same).held_out(0.5)
-    assert len(set(sides.tolist())) == 1
+    sides = log_table([*same, *records[10:]]).held_out(0.5)
+    assert len(set(sides[:10].tolist())) == 1
+
+
+@pytest.mark.parametrize("text", ["", "the only one", "another"])
+def test_executions_are_dealt_one_by_one_where_instructions_are_all_the_same(
+    records: Records, text: str
+) -> None:
+    """As where a redaction keeps them out of the log."""
+    log = log_table([record.model_copy(update={"instruction": text}) for record in records])
+    for share in (0.2, 0.5, 0.9):
+        assert log.held_out(share).mean() == pytest.approx(share, abs=0.01)
+    assert not log.held_out(0.0).any()
 
 
 def test_held_out_takes_about_its_share(log: LogTable) -> None:
