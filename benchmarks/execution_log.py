@@ -13,7 +13,7 @@ import functools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from benchmarks.timing import (
     print_table,
 )
 from orchestai_env.execution.log.execution_log import ExecutionLogger, Fsync
-from orchestai_env.execution.log.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.log_reading import read_log
+from orchestai_env.execution.log.log_tail import LogTail
 from orchestai_env.execution.log.record import ExecutionRecord
 
 NUM_SUBTASKS, NUM_WORKERS = 5, 8
@@ -108,14 +109,14 @@ def read_cases(folder: Path, record: ExecutionRecord) -> list[Case]:
             for line in file:
                 json.loads(line)
 
-    def records() -> None:
-        for _ in read_log(place):
+    def records(reader: Iterator[ExecutionRecord]) -> None:
+        for _ in reader:
             pass
 
     return [
         repeated("json.loads of every line", loads, steps=size),
-        repeated("read_log", records, steps=size),
-        repeated("logged_ids", lambda: logged_ids(place), steps=size),
+        repeated("read_log", lambda: records(read_log(place)), steps=size),
+        repeated("LogTail", lambda: records(LogTail(place).records()), steps=size),
     ]
 
 

@@ -103,10 +103,12 @@ def _ray_session(num_jobs: int) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
-    size = {} if address else {"num_cpus": num_jobs, "include_dashboard": False}
+    # "local": without it Ray would join whatever cluster was started on this machine.
+    own = {"address": "local", "num_cpus": num_jobs, "include_dashboard": False}
     try:
         _reach(address or "")
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **size)
+        place = {"address": address} if address else own
+        ray.init(**place, logging_level="ERROR", log_to_driver=False)
     except (OSError, ValueError, RuntimeError) as error:
         where = f"RAY_ADDRESS {address}" if address else "ray"
         reason = " ".join(str(error).split())[:200]

@@ -33,8 +33,8 @@ IMPORT_SETTINGS = "import.yaml"
 QUERIES = f"{SOURCE}/queries.csv.gz"
 OUTCOMES = f"{SOURCE}/outcomes.csv.gz"
 PLANS = f"{PLANNING}/{SOURCE}.jsonl.gz"
-FILES = (IMPORT_SETTINGS, QUERIES, OUTCOMES, PLANS)
-"""What is written, in the order above."""
+FILES = (QUERIES, OUTCOMES, PLANS, IMPORT_SETTINGS)
+"""What is written; an import asks for the settings, which come last."""
 
 _BUCKETS = 64  # chosen: queries of a 5 GB log are some ten thousand a bucket
 _BATCH = 1 << 20  # bytes of a bucket that become rows at once; chosen
@@ -229,7 +229,11 @@ class LoggedOutcomes:
         return queries, outcomes
 
     def move_to(self, folder: Path) -> None:
-        """Moves the written files to another folder, over those of an earlier log."""
+        """Moves the written files to another folder, over those of an earlier log.
+
+        Where that is broken off, the folder has no settings, so that nobody imports a mixture.
+        """
+        (folder / IMPORT_SETTINGS).unlink(missing_ok=True)
         for file in FILES:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / file).replace(folder / file)

@@ -127,6 +127,7 @@ def _write(
             report.calls_left_out = dict(tables.counts.left_out)
             tables.move_to(request.outcomes)
         report.write(partial / "report")
+        report_path(request.output).unlink(missing_ok=True)  # a kill here leaves none, not another
         (partial / "examples").replace(request.output)
         (partial / "report").replace(report_path(request.output))
 

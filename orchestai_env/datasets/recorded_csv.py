@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn, TextIO
 import numpy as np
 
 from orchestai_env.datasets.splits import leak_message
-from orchestai_env.errors import DataError, SplitLeakError
+from orchestai_env.errors import DataError, SplitLeakError, shown
 from orchestai_env.outcomes.recorded import RecordedRows
 from orchestai_env.workflow import open_text
 
@@ -33,6 +33,7 @@ OUTCOME_COLUMNS = (
 )
 
 _LEVEL = 1  # of gzip: an eighth of the time of level 9, for tables an eighth larger (measured)
+_MAX_TRIAL = 2**31 - 1  # chosen; trials are int64
 
 
 class QueryRow(NamedTuple):
@@ -104,10 +105,7 @@ def read_outcomes(
     for line, (query_id, task_type, model, trial, *numbers) in _read_table(path, OUTCOME_COLUMNS):
         if queries.get(query_id) != task_type:
             _refuse_query(path, line, query_id, task_type, queries)
-        try:
-            key = (query_id, model, int(trial))
-        except ValueError:
-            _refuse(path, line, f"trial: expected a whole number, got {trial!r}")
+        key = (query_id, model, _checked_trial(path, line, trial))
         if key in seen:
             _refuse(path, line, f"(query_id, model, trial) {key} comes twice; remove one")
         seen.add(key)
@@ -131,6 +129,16 @@ def read_outcomes(
         latency_ms=latency_ms,
     )
     return OutcomeRows(rows, frozenset(models))
+
+
+def _checked_trial(path: Path, line: int, text: str) -> int:
+    try:
+        trial = int(text)
+    except ValueError:
+        trial = _MAX_TRIAL + 1
+    if abs(trial) > _MAX_TRIAL:
+        _refuse(path, line, f"trial: expected a whole number, got {shown(text)}")
+    return trial
 
 
 def _checked_numbers(path: Path, line: int, texts: Sequence[str]) -> tuple[float, ...]:

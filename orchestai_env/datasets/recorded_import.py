@@ -313,22 +313,30 @@ def describe_import(folder: RecordedFolder) -> str:
         lines.append(f"{split:<12}{counts.queries:>9,}{counts.workflows:>11,}")
     if description.num_unanswered_queries:
         lines.append(f"left out: {description.num_unanswered_queries:,} queries without an answer")
+    return "\n".join([*lines, "", *_worker_lines(folder)])
+
+
+def _worker_lines(folder: RecordedFolder) -> list[str]:
+    """Returns a table of the workers, and a note where one has no call to be judged by."""
+    data, settings = folder.all_splits, folder.description.settings
+    rows = folder.queries.rows("train")
     overall = recorded_statistics(
-        data.outcomes,
-        np.zeros_like(folder.queries.task_type),
-        folder.queries.rows("train"),
-        num_task_types=1,
+        data.outcomes, np.zeros_like(folder.queries.task_type), rows, num_task_types=1
     )
+    calls = data.outcomes.num_trials[rows].sum(axis=0)
     head = "worker, on training queries"
     width = max(map(len, (head, *data.pool.names))) + 2
-    lines += ["", f"{head:<{width}}{'success':>9}{'USD':>11}{'s':>8}"]
+    lines = [f"{head:<{width}}{'success':>9}{'USD':>11}{'s':>8}"]
     for w, name in enumerate(data.pool.names):
-        cost = f"{overall.cost_usd[0, w]:.6f}" if description.settings.cost != "none" else "-"
-        seconds = f"{overall.latency_ms[0, w] / 1000:.2f}"
-        if description.settings.latency == "none":
-            seconds = "-"
-        lines.append(f"{name:<{width}}{overall.success[0, w]:>9.3f}{cost:>11}{seconds:>8}")
-    return "\n".join(lines)
+        success = f"{overall.success[0, w]:.3f}" if calls[w] else "-"
+        has_cost = calls[w] and settings.cost != "none"
+        cost = f"{overall.cost_usd[0, w]:.6f}" if has_cost else "-"
+        has_latency = calls[w] and settings.latency != "none"
+        seconds = f"{overall.latency_ms[0, w] / 1000:.2f}" if has_latency else "-"
+        lines.append(f"{name:<{width}}{success:>9}{cost:>11}{seconds:>8}")
+    if not calls.all():
+        lines.append("-: no call on a training query, agents see the means of all workers")
+    return lines
 
 
 def _latency_words(description: DatasetDescription) -> str:

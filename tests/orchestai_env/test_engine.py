@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,20 @@ def test_cluster_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -
         open_executor("ray", 1, start, (0,)),
     ):
         pass
+
+
+@ray_only
+@pytest.mark.slow
+def test_cluster_that_nobody_named_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with tempfile.TemporaryDirectory(prefix="ray") as name:  # sockets need a short path
+        monkeypatch.setenv("RAY_TMPDIR", name)
+        (Path(name) / "ray").mkdir()
+        # As `ray start --head` leaves it.
+        (Path(name) / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+
+        with open_executor("ray", 1, start, (0,)) as pool:
+            assert pool.submit(add, 1).result() == (1, 1)
 
 
 def test_error_inside_the_block_drops_what_waits(tmp_path: Path) -> None:

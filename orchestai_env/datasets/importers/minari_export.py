@@ -139,7 +139,8 @@ def _free_path(dataset_id: str) -> Path:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError):  # minari meets a missing version with a TypeError
         raise ConfigError(
-            f"--dataset_id: expected (namespace/)name-v0, got {dataset_id!r}"
+            "--dataset_id: expected (namespace/)name-v0 of letters, digits, '-' and '_', two at "
+            f"least in a namespace, got {dataset_id!r}"
         ) from None
     path = Path(get_dataset_path(dataset_id))
     if path.exists():

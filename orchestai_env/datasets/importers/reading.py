@@ -170,7 +170,9 @@ def _read_parquet(
                     yield Record(f"{path}:{number}", fields)
                 done += batch.num_rows
                 tell(path, done, size)
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's; pyarrow's own, of damaged pages, has none
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: the file is damaged ({reason}); fetch it again") from None
 

@@ -30,8 +30,8 @@ _GRAPHS = (
 )
 """Fields of a graph, the best first."""
 
-_REFERENCE = re.compile(r"<node-(\d+)>")
-"""How an argument names the result of another node, by index."""
+_REFERENCE = re.compile(r"<node-(\d{1,9})>")
+"""How an argument names the result of another node, by index; a longer number is none."""
 
 
 def import_taskbench(settings: ConvertSettings, workspace: Workspace, converted: Converted) -> None:

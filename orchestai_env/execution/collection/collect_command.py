@@ -27,8 +27,9 @@ from orchestai_env.run_folder import claim
 _DECIDING = (
     *("workers", "workflows", "planner", "task_types", "checks", "chooser", "exploration", "seed"),
     *("rewards", "max_attempts", "timeout_s", "workflow_budget_usd", "known", "sample"),
+    "redaction",
 )
-"""Arguments that decide what an execution is."""
+"""Arguments that decide what an execution is, and what the log keeps of it."""
 
 _REFRESH_S = 0.1
 

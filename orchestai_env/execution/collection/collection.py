@@ -14,7 +14,8 @@ from typing import Any, Self
 from orchestai_env.datasets.builtin import builtin_workflows
 from orchestai_env.errors import ConfigError, PlanningError
 from orchestai_env.execution.live_arguments import logger_of, orchestrator_of
-from orchestai_env.execution.live_setup import live_means
+from orchestai_env.execution.live_setup import close_workers, live_means
+from orchestai_env.execution.log.log_files import log_files
 from orchestai_env.execution.orchestrator import Orchestrator
 from orchestai_env.execution.workers.worker_settings import LivePool, load_workers
 from orchestai_env.workflow import Workflow, read_workflows
@@ -29,20 +30,27 @@ SETTINGS = "collection.json"
 def claim_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Writes what a folder is collected with, or checks that it is the same as before.
 
+    As long as nothing is logged, other settings take the place of those that were there.
+
     Args:
-        folder: of the log.
+        folder: of the log; exists.
         settings: as JSON holds them; those that decide what an execution is.
     Raises:
-        ConfigError: the folder was collected with other settings.
+        ConfigError: the folder was collected with other settings, or nobody can tell with which.
     """
     path, text = folder / SETTINGS, json.dumps(dict(settings), indent=1, sort_keys=True) + "\n"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    if not (path.exists() and log_files(folder)):
         beside = path.with_suffix(f".{os.getpid()}")
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
         return
-    old = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        old = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        raise ConfigError(
+            f"{path}: expected the settings of a collection, got text that breaks; name another "
+            "--output_dir, or delete the file and give the settings of before"
+        ) from None
     changed = sorted(key for key in {*old, *settings} if old.get(key) != settings.get(key))
     if changed:
         raise ConfigError(
@@ -128,8 +136,7 @@ class Collection:
             )
         finally:
             log.close()
-            for worker in workers.values():
-                await worker.close()
+            await close_workers(workers)
 
 
 def _workflows(args: argparse.Namespace, pool: LivePool) -> Sequence[Workflow]:

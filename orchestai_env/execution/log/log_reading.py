@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self, get_args
 
 import pydantic
 
-from orchestai_env.errors import DataError, MissingFileError, shown
+from orchestai_env.errors import DataError, shown
 from orchestai_env.execution.log.log_files import log_lines
-from orchestai_env.execution.log.record import SCHEMA_VERSION, ExecutionRecord, ReadableVersion
+from orchestai_env.execution.log.record import ExecutionRecord, ReadableVersion
 
 MAX_REJECTED = 1000
 """Rejected lines that a reader lists; it counts all of them. Chosen, so that memory is bounded."""
@@ -74,35 +73,6 @@ def read_log(place: str | Path, *, skip_bad: bool = False) -> LogReader:
         DataError: a line is no record, and `skip_bad` is not set; likewise.
     """
     return LogReader(place, skip_bad=skip_bad)
-
-
-class _LoggedId(pydantic.BaseModel):
-    """What a line must have to be counted as logged; the rest is only checked to be JSON."""
-
-    schema_version: ReadableVersion = SCHEMA_VERSION
-    execution_id: str
-    interrupted: bool = False
-
-
-def logged_ids(folder: str | Path) -> set[str]:
-    """Returns the ids of all executions of a log, so that a collection goes on where it stopped.
-
-    Left out are interrupted executions, which are to be done again, and torn lines and those of
-    another schema version, which `read_log` leaves out. Values are not checked: a line whose JSON
-    is whole counts, though another program wrote a wrong value into it, which `read_log` would
-    reject.
-
-    Args:
-        folder: of the log; one that is not there has no executions.
-    """
-    found = set()
-    with contextlib.suppress(MissingFileError):  # there is no file yet
-        for _, _, line in log_lines(folder):
-            with contextlib.suppress(pydantic.ValidationError):
-                logged = _LoggedId.model_validate_json(line)
-                if not logged.interrupted:
-                    found.add(logged.execution_id)
-    return found
 
 
 def reason_of(error: pydantic.ValidationError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +33,20 @@ class LogTail:
             with path.open("rb") as file:
                 file.seek(self._read[path.name])
                 for line in file:
-                    if not line.endswith(b"\n"):
+                    record = _record(line)
+                    if record is None and not line.endswith(b"\n"):
                         break  # it is being written; or torn, and the next writer ends it
                     self._read[path.name] += len(line)
-                    with contextlib.suppress(pydantic.ValidationError):
-                        yield ExecutionRecord.model_validate_json(line)
+                    if record is not None:
+                        yield record
+
+
+def _record(line: bytes) -> ExecutionRecord | None:
+    """Returns what a line holds, None where it is no record.
+
+    A record is whole without its line feed, too, which the next writer adds after a kill.
+    """
+    try:
+        return ExecutionRecord.model_validate_json(line)
+    except pydantic.ValidationError:
+        return None

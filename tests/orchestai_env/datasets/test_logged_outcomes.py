@@ -17,6 +17,7 @@ from orchestai_env.cli import main
 from orchestai_env.datasets.folder import load_folder
 from orchestai_env.datasets.logged_outcomes import (
     FILES,
+    IMPORT_SETTINGS,
     OUTCOMES,
     PLANS,
     QUERIES,
@@ -89,6 +90,28 @@ def test_tables_reproduce_byte_for_byte(tmp_path: Path) -> None:
     again, _ = tables_of(tmp_path, *lines)
 
     assert first == {name: (again / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("num_moved", range(len(FILES)))
+def test_tables_of_which_only_some_were_moved_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Any, num_moved: int
+) -> None:
+    folder, _ = tables_of(tmp_path, execution("a"))
+    left = iter(range(num_moved))
+    replace = Path.replace
+
+    def broken_off(path: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", broken_off)
+        tables_of(tmp_path, execution("b", instruction="Another one"))
+
+    config, data = str(folder / IMPORT_SETTINGS), str(folder)
+    arguments = ("--config", config, "--data", data, "--output_dir", str(tmp_path / "set"))
+    assert "import.yaml: no such settings file" in refused(main, "import-recorded", *arguments)
 
 
 @given(

@@ -71,6 +71,7 @@ def test_read_outcomes_finds_columns_by_name(tmp_path: Path) -> None:
         ({"latency_ms": "inf"}, "latency_ms: expected a number, 0 or more, got 'inf'"),
         ({"output_tokens": "-3"}, "output_tokens: expected a number, 0 or more"),
         ({"trial": "one"}, "trial: expected a whole number, got 'one'"),
+        ({"trial": "9" * 20}, "trial: expected a whole number, got '9999"),
         ({"query_id": "q9"}, "query_id 'q9' is not in the query table"),
         ({"task_type": "code"}, "task_type: query 'q0' has 'math', got 'code'"),
         ({"trial": "2"}, r"\(query_id, model, trial\) \('q0', 'ace', 2\) comes twice"),

@@ -271,6 +271,20 @@ def test_describe_import_shows_splits_and_workers(folder: Path) -> None:
     assert max(map(len, lines)) <= 100
 
 
+def test_worker_without_a_training_call_is_shown_without_figures(
+    tmp_path: Path, make_source: MakeSource, settings: RecordedSourceSettings, pool: WorkerPool
+) -> None:
+    test = {name for name, _, prompt in query_rows() if split_of(prompt) == "test"}
+    rows = [row for row in outcome_rows() if row[2] != "bob" or row[0] in test]
+    text = describe_import(
+        import_recorded(make_source(outcomes=rows), settings, pool, tmp_path / "out")
+    )
+
+    *_, bob, note = text.splitlines()
+    assert bob.split() == ["bob", "-", "-", "-"]
+    assert note == "-: no call on a training query, agents see the means of all workers"
+
+
 def test_import_refuses_missing_folders(
     tmp_path: Path, make_source: MakeSource, settings: RecordedSourceSettings, pool: WorkerPool
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +27,13 @@ def slow(request: CallRequest) -> Answer:
     """Answers after a while, so that a collection can be met at work."""
     time.sleep(0.03)
     return good(request)
+
+
+def where(request: CallRequest) -> Answer:
+    """Answers after a while with the machine of a Ray cluster that it runs on."""
+    ray = sys.modules.get("ray")  # not in a process of another engine
+    machine = ray.get_runtime_context().get_node_id() if ray else "here"
+    return dataclasses.replace(slow(request), text=machine)
 
 
 def fatal(request: CallRequest) -> Answer:

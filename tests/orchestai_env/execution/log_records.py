@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
+from orchestai_env.execution.log.log_tail import LogTail
 from orchestai_env.execution.log.record import (
     Decision,
     ExecutionRecord,
@@ -18,6 +20,11 @@ from orchestai_env.execution.log.record import (
 )
 
 BEGAN = datetime.datetime(2026, 11, 23, 10, 0, tzinfo=datetime.UTC)
+
+
+def done_ids(folder: Path) -> set[str]:
+    """Returns the ids of the executions that a collection takes for done."""
+    return {one.execution_id for one in LogTail(folder).records() if not one.interrupted}
 
 
 def plan() -> dict[str, Any]:

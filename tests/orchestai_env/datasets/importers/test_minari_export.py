@@ -256,8 +256,9 @@ def test_taken_and_malformed_names_are_refused(refused: Any, logs: Path, rules: 
 
     for name, expected in (
         ("workflows-v0", "is there already; name another version"),
-        ("workflows", "expected (namespace/)name-v0, got 'workflows'"),
-        ("a b-v0", "expected (namespace/)name-v0"),
+        ("workflows", "expected (namespace/)name-v0 of letters"),
+        ("a b-v0", "of letters, digits, '-' and '_'"),
+        ("a/workflows-v0", "two at least in a namespace, got 'a/workflows-v0'"),
     ):
         line = refused(export, "--logs", logs, "--dataset_id", name, "--rules", rules)
         assert expected in line

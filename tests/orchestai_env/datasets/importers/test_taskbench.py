@@ -70,6 +70,13 @@ def test_repeated_tool_is_told_apart_by_arguments(tmp_path: Path) -> None:
     assert workflow.links == ((0, 1), (1, 2))
 
 
+def test_endless_number_in_an_argument_names_no_node(tmp_path: Path) -> None:
+    nodes = [{"task": "A", "arguments": [f"<node-{'9' * 5000}>"]}, {"task": "B", "arguments": []}]
+    row = taskbench_row(task_nodes=nodes, task_links=[{"source": "A", "target": "B"}])
+    (workflow,) = converted(tmp_path, row)
+    assert workflow.links == ((0, 1),)
+
+
 def test_subtasks_are_in_topological_order(tmp_path: Path) -> None:
     row = taskbench_row(task_links=[{"source": "Text-to-Speech", "target": "Image-to-Text"}])
 

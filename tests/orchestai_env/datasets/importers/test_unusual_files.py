@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import yaml
 
@@ -71,6 +73,23 @@ def test_table_that_cannot_be_read_is_refused(
     for more in ((), ("--skip-bad",)):
         line = refused(run, "routerbench", path, "--output_dir", tmp_path / "data", *more)
         assert str(path) in line and expected in line
+
+
+@pytest.mark.parametrize("place", ["pages", "footer"])
+def test_parquet_file_with_other_bytes_in_it_is_refused_by_name(
+    refused: Any, tmp_path: Path, place: str
+) -> None:
+    columns = zip(ROUTERBENCH_HEADER, zip(*routerbench_rows(), strict=True), strict=True)
+    table = pyarrow.table({name: list(map(str, values)) for name, values in columns})
+    path = tmp_path / "table.parquet"
+    pyarrow.parquet.write_table(table, path)
+    data = bytearray(path.read_bytes())
+    begin = 4 if place == "pages" else len(data) - 200
+    data[begin : begin + 40] = b"\xff" * 40
+    path.write_bytes(data)
+
+    line = refused(run, "routerbench", path, "--output_dir", tmp_path / "data")
+    assert f"{path}: the file is damaged" in line
 
 
 def test_folder_in_place_of_a_file_is_refused(refused: Any, tmp_path: Path) -> None:

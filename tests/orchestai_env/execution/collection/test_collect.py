@@ -157,6 +157,19 @@ def test_stopped_collection_logs_what_ran_and_goes_on(
     assert {f"0-{i:08d}" for i in range(30)} <= done(folder).keys()
 
 
+@pytest.mark.parametrize("num_lost", [1, 2])
+def test_line_whose_last_bytes_a_kill_took_is_done_once(
+    workers: Path, tmp_path: Path, num_lost: int
+) -> None:
+    folder = tmp_path / "log"
+    collect(workers, folder, 4)
+    (path,) = folder.glob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-num_lost])  # the line feed, and the brace before it
+    collect(workers, folder, 5)
+
+    assert done(folder) == {f"0-{i:08d}": 1 for i in range(5)}
+
+
 @pytest.mark.slow
 def test_killed_collection_loses_and_repeats_nothing(workers: Path, tmp_path: Path) -> None:
     rng, folder, num_executions = random.Random(0), tmp_path / "log", 400
@@ -240,6 +253,35 @@ def test_folder_of_another_collection_is_refused(
     collect(workers, tmp_path / "log", 1)
     line = refused(main, *command(workers, tmp_path / "log", 1), "--seed", "3")
     assert "was collected with another seed" in line
+
+
+def test_settings_that_logged_nothing_bind_nobody(
+    workers: Path, tmp_path: Path, refused: Any
+) -> None:
+    folder = tmp_path / "log"
+    assert "unknown chooser" in refused(main, *command(workers, folder, 1), "--chooser", "gredy")
+    collect(workers, folder, 1, "--chooser", "greedy")
+    assert done(folder).total() == 1
+
+
+def test_collection_goes_on_with_the_same_redaction_only(
+    workers: Path, tmp_path: Path, refused: Any
+) -> None:
+    folder, redaction = tmp_path / "log", tmp_path / "redaction.yaml"
+    redaction.write_text("outputs: drop\n")
+    collect(workers, folder, 1, "--redaction", str(redaction))
+    assert "with another redaction" in refused(main, *command(workers, folder, 2))
+    collect(workers, folder, 2, "--redaction", str(redaction))
+    assert not any(one.execution_result.outputs for one in records(folder))
+
+
+def test_settings_that_a_power_cut_took_are_refused(
+    workers: Path, tmp_path: Path, refused: Any
+) -> None:
+    collect(workers, tmp_path / "log", 1)
+    (tmp_path / "log" / "collection.json").write_text("")
+    line = refused(main, *command(workers, tmp_path / "log", 1))
+    assert "collection.json: expected the settings of a collection, got text that breaks" in line
 
 
 def test_second_collection_at_once_is_refused(workers: Path, tmp_path: Path, refused: Any) -> None:

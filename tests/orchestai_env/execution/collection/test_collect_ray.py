@@ -22,7 +22,7 @@ from orchestai_env.execution.calls.budget import sum_usd
 from orchestai_env.execution.log.log_reading import read_log
 from orchestai_env.execution.log.record import ExecutionRecord
 from tests.orchestai_env.execution.openai_server import OpenAIServer
-from tests.orchestai_env.execution.ray_cluster import ray_cluster
+from tests.orchestai_env.execution.ray_cluster import RayCluster, ray_cluster
 
 pytestmark = [
     pytest.mark.skipif(
@@ -36,21 +36,20 @@ SECRET = "sk-very-secret-1234567890"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Returns the address of a cluster and its folder of logs; it runs for all tests here."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    """Returns a cluster, which runs for all tests here."""
     killed = tmp_path_factory.mktemp("cluster") / "killed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")  # nobody else may send it tasks
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
-        with ray_cluster(ORCHESTAI_TEST_KILLED=str(killed)) as (address, folder):
-            yield address, folder
+        with ray_cluster(ORCHESTAI_TEST_KILLED=str(killed)) as found:
+            yield found
 
 
 @pytest.fixture(autouse=True)
-def address(cluster: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+def address(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has commands use the cluster."""
-    monkeypatch.setenv("RAY_ADDRESS", cluster[0])
-    return cluster[0]
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
 
 
 def workers(folder: Path, *functions: str) -> Path:
@@ -144,9 +143,7 @@ def test_engines_ask_the_same_of_the_same_workers(tmp_path: Path) -> None:
     assert found["ray"] == found["local"]
 
 
-def test_limits_of_workers_hold_over_all_processes(
-    tmp_path: Path, cluster: tuple[str, Path]
-) -> None:
+def test_limits_of_workers_hold_over_all_processes(tmp_path: Path, cluster: RayCluster) -> None:
     with OpenAIServer(latency_s=0.02) as server:
         file = tmp_path / "workers.yaml"
         file.write_text(
@@ -158,7 +155,7 @@ def test_limits_of_workers_hold_over_all_processes(
         assert 2 <= server.max_in_flight <= 3
         assert {one.headers["authorization"] for one in server.requests} == {f"Bearer {SECRET}"}
     assert done(tmp_path / "log") == each_once(20)
-    written = [*cluster[1].rglob("*"), *(tmp_path / "log").rglob("*")]
+    written = [*cluster.logs.rglob("*"), *(tmp_path / "log").rglob("*")]
     texts = [path.read_bytes() for path in written if path.is_file() and not path.is_symlink()]
     assert texts
     assert not any(SECRET.encode() in text for text in texts)
@@ -234,3 +231,32 @@ def test_processes_that_always_die_end_the_collection(tmp_path: Path, refused: A
     line = refused(main, *command(workers(tmp_path, "fatal"), 4))
     assert "a worker process died" in line
     assert "run the same command again" in line
+
+
+def test_machine_that_dies_costs_neither_executions_nor_more_money(
+    tmp_path: Path, cluster: RayCluster
+) -> None:
+    machines = cluster.add_machines(2)
+    file, folder = workers(tmp_path, "where"), tmp_path / "log"
+    process = started(*command(file, 100, "--budget_usd", "3"))
+    deadline = time.monotonic() + 60.0
+    while not (at_work := machines & places(folder)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    cluster.kill_machine(at_work.pop())
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+    found = records(folder)
+    assert 3.0 - 0.1 < sum_usd(one.cost for one in found) <= 3.0
+    assert set(done(folder).values()) == {1}
+    assert len(places(folder)) == 3
+    main([*command(file, 100), "--engine", "local"])
+    assert done(folder) == each_once(100)
+
+
+def places(folder: Path) -> set[str]:
+    """Returns the machines that outputs name."""
+    if not list(folder.glob("*.jsonl")):
+        return set()
+    return {text for one in records(folder) for text in one.execution_result.outputs.values()}

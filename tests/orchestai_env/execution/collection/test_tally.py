@@ -60,10 +60,10 @@ def test_line_is_counted_once_it_is_whole(tmp_path: Path) -> None:
     path.write_bytes(line[:50])
     tally = Tally(tmp_path, ["a", "b"])
     assert tally.num_done == 0
-    path.write_bytes(line)
-    tally.catch_up()
-    tally.catch_up()
-    assert (tally.num_done, tally.spent_usd) == (1, 0.25)
+    for text in (line[:-1], line, line + line[:50], line + line[:50] + b"\n"):
+        path.write_bytes(text)
+        tally.catch_up()
+        assert (tally.num_done, tally.spent_usd) == (1, 0.25)
 
 
 def test_torn_line_is_left_out(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from hypothesis import given
 
 from orchestai_env.errors import ConfigError, DataError, OrchestAIError
 from orchestai_env.execution.log.execution_log import ExecutionLogger
-from orchestai_env.execution.log.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.log_reading import read_log
 from orchestai_env.execution.log.log_schema import SCHEMA_FILE, schema_text
 from orchestai_env.execution.log.log_writing import ExecutionLogError
 from orchestai_env.execution.log.logged_result import execution_result
 from orchestai_env.execution.log.record import ExecutionRecord, LoggedResult, PlannerOutputs
 from tests.orchestai_env.execution.log_records import (
     BEGAN,
+    done_ids,
     line_of_version_1,
     plan,
     record,
@@ -81,7 +82,7 @@ def test_log_execution_draws_an_id_and_tells_when_it_began(tmp_path: Path) -> No
             for _ in range(2)
         ]
     assert len(set(ids)) == 2
-    assert logged_ids(tmp_path) == set(ids)
+    assert done_ids(tmp_path) == set(ids)
     assert next(read_log(tmp_path)).timestamp == BEGAN - datetime.timedelta(milliseconds=5)
 
 
@@ -117,7 +118,7 @@ def test_every_record_comes_back_as_it_went_in(one: ExecutionRecord) -> None:
             logger.append(one)
         utc = one.timestamp.astimezone(datetime.UTC)
         assert list(read_log(folder)) == [one.model_copy(update={"timestamp": utc})]
-        assert logged_ids(folder) == (set() if one.interrupted else {one.execution_id})
+        assert done_ids(Path(folder)) == (set() if one.interrupted else {one.execution_id})
 
 
 def test_half_characters_do_not_lose_a_record(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_a_closed_logger_opens_again(tmp_path: Path) -> None:
         logger.append(record(str(i)))
         logger.close()
         logger.close()
-    assert logged_ids(tmp_path) == {"0", "1"}
+    assert done_ids(tmp_path) == {"0", "1"}
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_a_folder_deleted_while_writing_is_an_error_until_it_is_there_again(
     (tmp_path / "log").mkdir()
     logger.append(record("2"))
     logger.close()
-    assert logged_ids(tmp_path / "log") == {"2"}
+    assert done_ids(tmp_path / "log") == {"2"}
     assert (tmp_path / "log" / SCHEMA_FILE).exists()
 
 
@@ -306,7 +307,7 @@ def test_a_file_moved_away_while_writing_is_begun_anew(tmp_path: Path) -> None:
         logger.append(record("0"))
         (tmp_path / names(tmp_path)[0]).rename(tmp_path / "old.jsonl")
         logger.append(record("1"))
-    assert logged_ids(tmp_path) == {"1"}
+    assert done_ids(tmp_path) == {"1"}
     assert [one.execution_id for one in read_log(tmp_path / "old.jsonl")] == ["0"]
 
 

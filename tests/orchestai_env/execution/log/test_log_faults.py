@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestai_env.execution.log.execution_log import ExecutionLogger
-from orchestai_env.execution.log.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.log_reading import read_log
 from orchestai_env.execution.log.log_writing import ExecutionLogError
-from tests.orchestai_env.execution.log_records import record
+from tests.orchestai_env.execution.log_records import done_ids, record
 
 LINE = record().model_dump_json().encode() + b"\n"
 
@@ -167,7 +167,7 @@ def test_a_torn_line_costs_nothing_but_itself(
     found = [one.execution_id for one in reader]
     assert found == (["0", "one", "2", "3"] if was_whole else ["0", "2", "3"])
     assert [tuple(one)[:2] for one in reader.rejected] == ([] if was_whole else [(path, 2)])
-    assert logged_ids(folder) == set(found)
+    assert done_ids(folder) == set(found)
 
 
 def test_a_tail_of_zeros_as_a_power_cut_leaves_it_is_one_bad_line(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from orchestai_env.execution.log.execution_log import ExecutionLogger
-from orchestai_env.execution.log.log_reading import logged_ids, read_log
-from tests.orchestai_env.execution.log_records import record
+from orchestai_env.execution.log.log_reading import read_log
+from tests.orchestai_env.execution.log_records import done_ids, record
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -50,5 +50,5 @@ def test_writers_killed_at_20_moments_lose_nothing_acknowledged(tmp_path: Path) 
     assert len(found) <= len(ids) + 21  # a whole line whose call had not returned yet
     assert reader.num_rejected <= 20
     assert all("Invalid JSON" in rejected.reason for rejected in reader.rejected)
-    assert logged_ids(tmp_path) == found.keys()
+    assert done_ids(tmp_path) == found.keys()
     shutil.rmtree(tmp_path)  # a few hundred MB
