@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _dispatch(argv: Sequence[str] | None) -> None:
-    parser = argparse.ArgumentParser(prog="orchestai", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="orchestai", description="Choose which worker to call for each step of a workflow."
+    )
     commands = parser.add_subparsers(title="commands", required=True)
     add = commands.add_parser(
         "import-recorded", help="compose workflows of recorded outcomes and write a data set folder"

@@ -209,6 +209,14 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             raise DataError(
                 f"{path}:{number + 1}: the file breaks off or is damaged ({error}); fetch it again"
             ) from None
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # a number of thousands of digits, deep nesting
+            raise DataError(
+                f"{path}:{number}: expected one JSON object a line, but {error}; repair or remove "
+                "the line"
+            ) from None
 
 
 def read_workflows(path: str | Path) -> list[Workflow]:

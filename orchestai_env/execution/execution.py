@@ -74,6 +74,9 @@ class Execution:
         self._names = episodes.dataset.pool.names
         self.outputs: dict[int, str] = {}
         """Output text of every subtask that has succeeded."""
+        self.troubles: list[str] = []
+        """Why tries gave no answer, and answers no success: a line for each call that had such, in
+        their order; for the user's eyes, not for the log."""
         self._drafts: list[dict[str, Any]] = []
         self._latest: dict[int, dict[str, Any]] = {}
         self._stopped_ms = 0.0
@@ -160,6 +163,9 @@ class Execution:
             draft["worker"], request, ledger=self._ledger, progress=progress
         )
         draft["fault"] = outcome.fault
+        if outcome.message:
+            then = "" if outcome.answer is None else f"; then {outcome.called} answered"
+            self.troubles.append(f"subtask {opened.subtask}: {outcome.message}{then}")
         if outcome.answer is None:
             if outcome.refused_by not in (None, self._ledger):
                 raise self._out_of_money(outcome.message)
@@ -171,6 +177,8 @@ class Execution:
             raise self._out_of_money(verdict.reason)
         if verdict.success:
             self.outputs[opened.subtask] = text
+        else:
+            self.troubles.append(f"subtask {opened.subtask}: {outcome.called}: {verdict.reason}")
         return verdict.success, verdict.quality
 
     def _out_of_money(self, reason: str) -> BudgetError:

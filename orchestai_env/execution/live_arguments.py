@@ -110,7 +110,7 @@ def orchestrator_of(
     workflows: Sequence[Workflow],
     log: Log | None,
 ) -> Orchestrator:
-    """Returns the orchestrator that the arguments ask for.
+    """Returns the orchestrator that the arguments ask for, warmed up.
 
     Args:
         args: of the command.
@@ -128,7 +128,7 @@ def orchestrator_of(
         chooser = CHOOSERS[args.chooser]()
     else:
         chooser = trained.build(known, args.sample)
-    return Orchestrator(
+    orchestrator = Orchestrator(
         known,
         planner=planner,
         chooser=chooser,
@@ -136,6 +136,8 @@ def orchestrator_of(
         log=log,
         settings=_settings(args, trained),
     )
+    orchestrator.warm_up()
+    return orchestrator
 
 
 def _trained_chooser(args: argparse.Namespace) -> TrainedChooser | None:

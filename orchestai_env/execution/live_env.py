@@ -12,9 +12,8 @@ from orchestai_env.dataset import Dataset
 from orchestai_env.env import Obs, OrchestAIEnv
 from orchestai_env.errors import ConfigError
 from orchestai_env.execution.execution import Execution, Means
-from orchestai_env.execution.live_setup import live_means, live_workflows
+from orchestai_env.execution.live_setup import close_workers, live_means, live_workflows
 from orchestai_env.execution.loop_thread import LoopThread
-from orchestai_env.execution.workers.worker import Worker
 from orchestai_env.execution.workers.worker_settings import LivePool, load_workers
 from orchestai_env.planning.planner import Plan
 from orchestai_env.state import NUMBER, WORKFLOW
@@ -94,10 +93,11 @@ class LiveOrchestAIEnv(OrchestAIEnv):
         return obs, info
 
     def close(self) -> None:
-        """Cancels what runs and closes the workers."""
-        self._stop()
-        self._thread.run(_close(self._called))
-        self._thread.close()
+        """Cancels what runs and closes the workers; a second time does nothing."""
+        if not self._thread.is_closed:
+            self._stop()
+            self._thread.run(close_workers(self._called))
+            self._thread.close()
         super().close()
 
     def fork(self, seed: int | None = None) -> Any:
@@ -126,8 +126,3 @@ class LiveOrchestAIEnv(OrchestAIEnv):
     def _stop(self) -> None:
         if self._execution is not None:
             self._thread.run(self._execution.stop())
-
-
-async def _close(workers: Mapping[str, Worker]) -> None:
-    for worker in workers.values():
-        await worker.close()

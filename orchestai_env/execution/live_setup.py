@@ -60,6 +60,12 @@ def live_means(
     return Means(caller=caller, check=check, ledger=ledger, clock=clock), workers
 
 
+async def close_workers(workers: Mapping[str, Worker]) -> None:
+    """Gives back what workers hold; in the event loop that called them."""
+    for worker in workers.values():
+        await worker.close()
+
+
 def known_workers(path: str | Path) -> Dataset:
     """Reads what is known of workers from their calls; its workflows do not matter.
 

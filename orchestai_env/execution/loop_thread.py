@@ -34,9 +34,14 @@ class LoopThread:
         """Returns the loop's clock [s]."""
         return self._loop.time()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, and runs nothing any more."""
+        return self._loop.is_closed()
+
     def close(self) -> None:
         """Cancels what runs and ends the thread; a second time does nothing."""
-        if self._loop.is_closed():
+        if self.is_closed:
             return
         self.run(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -6,9 +6,10 @@ import asyncio
 import contextvars
 import copy
 import datetime
+import gc
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
@@ -22,11 +23,14 @@ from orchestai_env.execution.calls.budget import BudgetError
 from orchestai_env.execution.calls.side_calls import SideCalls
 from orchestai_env.execution.chooser import Chooser, explored
 from orchestai_env.execution.execution import Execution, Means
+from orchestai_env.execution.live_setup import close_workers
 from orchestai_env.execution.log.logged_result import execution_result
 from orchestai_env.execution.log.record import ExecutionRecord, LoggedResult, PlannerOutputs
 from orchestai_env.execution.log.shared_writes import Log, SharedWrites
 from orchestai_env.execution.loop_thread import LoopThread
+from orchestai_env.execution.workers.worker import Worker
 from orchestai_env.execution_result import ExecutionResult
+from orchestai_env.live_clock import LiveClock
 from orchestai_env.observation import ObservationLayout
 from orchestai_env.planning.planned import planned_dataset
 from orchestai_env.planning.planner import Plan, Planner
@@ -98,6 +102,18 @@ class Orchestrator:
         # those of the event loop, from theirs.
         self._planners = ThreadPoolExecutor(_MOST_PLANS, thread_name_prefix="planner")
 
+    def warm_up(self) -> None:
+        """Does beforehand what executions would have to wait for; for processes that only serve.
+
+        It loads the compiled code, and keeps all that is in memory by now from ever being collected
+        as garbage: a full collection walks over the compiler's 200,000 objects, and halts whatever
+        runs for a tenth of a second.
+        """
+        layout = ObservationLayout.of(self._known, None)
+        LiveClock(self._episodes(self._known, layout)).prepare()
+        gc.collect()
+        gc.freeze()
+
     def execute(self, instruction: str) -> ExecutionResult:
         """Plans and executes one instruction, for callers that are not asynchronous.
 
@@ -115,6 +131,17 @@ class Orchestrator:
                 f"interrupted after {result.total_cost:.6g} USD"
             )
         return result
+
+    def close(self, workers: Mapping[str, Worker]) -> None:
+        """Ends the thread of `execute`, for callers that are not asynchronous.
+
+        Args:
+            workers: all that were called; closed first, in the event loop that called them.
+        """
+        if self._thread is not None:
+            self._thread.run(close_workers(workers))
+            self._thread.close()
+            self._thread = None
 
     async def execute_async(
         self,
@@ -182,10 +209,14 @@ class Orchestrator:
 
     def _execution(self, name: str, planned: Dataset, plan: Plan) -> Execution:
         layout = ObservationLayout.of(planned, list(self._chooser.observation_keys))
+        return Execution(name, plan, self._episodes(planned, layout), self._means)
+
+    def _episodes(self, dataset: Dataset, layout: ObservationLayout) -> Episodes:
+        """Returns one episode of a data set, its clock at 0."""
         rules, weights = self._settings.rules, self._settings.weights
-        episodes = Episodes(planned, n=1, rules=rules, weights=weights, layout=layout)
+        episodes = Episodes(dataset, n=1, rules=rules, weights=weights, layout=layout)
         episodes.reset()
-        return Execution(name, plan, episodes, self._means)
+        return episodes
 
     async def _run(self, execution: Execution, watch: Callable[[Execution], None]) -> None:
         """Decides until the workflow has ended.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from orchestai_env.errors import ConfigError
-from orchestai_env.execution.calls.budget import BudgetError
+from orchestai_env.execution.calls.budget import BudgetError, sum_usd
 from orchestai_env.execution.execution import Execution
 from orchestai_env.execution.extra import needs_extra
 from orchestai_env.execution.live_arguments import add_live_arguments, logger_of, orchestrator_of
-from orchestai_env.execution.live_setup import live_means
+from orchestai_env.execution.live_setup import close_workers, live_means
 from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.workers.worker_settings import load_workers
 from orchestai_env.render.text import dollars, render_text, seconds
@@ -42,6 +43,8 @@ def _run(args: argparse.Namespace) -> None:
     record = asyncio.run(_execute(args, view))
     if record.execution_result.subtasks:  # else the budget did not suffice to plan
         print(render_text(view.recorder.schedule))
+    for line in _beside(record, view):
+        print(line)
     for i, text in sorted(record.execution_result.outputs.items()):
         print(f"\n--- {i}: {record.execution_result.subtasks[i].name}\n{text}")
     if record.interrupted:
@@ -49,6 +52,24 @@ def _run(args: argparse.Namespace) -> None:
             f"interrupted: --budget_usd {args.budget_usd:g} does not suffice for the next call; "
             "give more"
         )
+
+
+def _beside(record: ExecutionRecord, view: _View) -> Iterator[str]:
+    """Yields what the schedule does not say: other costs, and what went wrong."""
+    judging_usd = sum_usd(decision.check_cost for decision in record.decisions)
+    if record.planning_cost > 0.0 or judging_usd > 0.0:
+        yield f"\nbeside: planning {dollars(record.planning_cost)}, judging {dollars(judging_usd)}"
+    rules, troubles = record.rules, view.troubles
+    assert rules is not None  # only records of other people's executions have none
+    is_late = rules.deadline_ms is not None and record.latency_ms >= rules.deadline_ms
+    if is_late and not record.success:
+        troubles.append(f"out of time after {seconds(record.latency_ms)}; see --timeout_s")
+    parts = record.execution_result.subtasks
+    if any(part.status == "failed" and part.attempts < rules.max_attempts for part in parts):
+        troubles.append("no worker may be called any more; see --workflow_budget_usd")
+    if troubles:
+        yield "\nwhat went wrong:"
+        yield from troubles
 
 
 async def _execute(args: argparse.Namespace, view: _View) -> ExecutionRecord:
@@ -61,8 +82,7 @@ async def _execute(args: argparse.Namespace, view: _View) -> ExecutionRecord:
             orchestrator = orchestrator_of(args, pool, means, workflows, opened)
             record, _ = await orchestrator.execute_async(args.instruction, watch=view.watch)
     finally:
-        for worker in workers.values():
-            await worker.close()
+        await close_workers(workers)
     return record
 
 
@@ -81,6 +101,11 @@ class _View:
         else:
             self.recorder.update(execution.episodes)
 
+    @property
+    def troubles(self) -> list[str]:
+        """What went wrong so far, one line each."""
+        return [] if self._execution is None else list(self._execution.troubles)
+
     def shown(self) -> Any:
         """Returns a context in which the table is on the terminal.
 
@@ -93,6 +118,7 @@ class _View:
 
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         execution = self._execution
         if execution is None:
@@ -103,8 +129,8 @@ class _View:
         for subtask in result.subtasks:
             begun = subtask.start_ms
             until = subtask.end_ms if subtask.status in ("succeeded", "failed") else now_ms
-            table.add_row(
-                subtask.name,
+            cells = (
+                " ".join(subtask.name.split()),
                 subtask.type,
                 subtask.status,
                 subtask.worker or "",
@@ -112,4 +138,5 @@ class _View:
                 "" if begun is None or until is None else seconds(until - begun),
                 dollars(subtask.cost),
             )
+            table.add_row(*map(Text, cells))  # as plain strings they would be markup
         return table

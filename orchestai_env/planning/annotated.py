@@ -30,7 +30,8 @@ class AnnotatedPlanner:
             if text not in self._by_instruction:
                 raise PlanningError(
                     f"planner 'annotated': instruction {shown(text)} is none of the "
-                    f"{len(self._by_instruction)} that it knows; use another planner"
+                    f"{len(self._by_instruction)} that it knows; add its workflow or use "
+                    "another planner"
                 )
             workflow = self._by_instruction[text].topologically_sorted()
             plans.append(Plan(workflow=workflow, planner=self.name, confidence=1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from orchestai_env.schedule import CallRecord, Schedule
@@ -64,8 +65,11 @@ def seconds(ms: float) -> str:
 
 
 def dollars(usd: float) -> str:
-    """Returns an amount as text; a call may cost a hundredth of a cent."""
-    return f"{usd:,.2f} USD" if usd >= 100 else f"{usd:.5f} USD"
+    """Returns an amount as text; of a small one two digits, down to a billionth."""
+    if usd >= 100:
+        return f"{usd:,.2f} USD"
+    decimals = 5 if usd == 0 else max(5, min(9, 1 - math.floor(math.log10(usd))))
+    return f"{usd:.{decimals}f} USD"
 
 
 def shortened(name: str, most: int) -> str:

@@ -198,6 +198,15 @@ def test_line_that_is_no_json_is_named(line: str, tmp_path: Path) -> None:
         read_workflows(path)
 
 
+@pytest.mark.parametrize("line", ["9" * 5000, "[" * 100_000], ids=["digits", "brackets"])
+def test_line_that_json_cannot_hold_is_named(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "flows.jsonl"
+    path.write_text(json.dumps(document()) + "\n" + line + "\n")
+
+    with pytest.raises(DataError, match=r"flows\.jsonl:2: expected one JSON object a line, but "):
+        read_workflows(path)
+
+
 def test_file_that_is_no_utf8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "flows.jsonl"
     path.write_bytes(b'{"id": "\xff"}\n')

@@ -162,16 +162,16 @@ class CallableCheck:
             return await asyncio.to_thread(self._judged, request, text)
         try:
             return self._verdict(await self._function(request, text))
-        except Exception as error:  # whatever a function of the user raises
+        except (Exception, SystemExit) as error:  # whatever a function of the user raises
             return self._raised(error)
 
     def _judged(self, request: CallRequest, text: str) -> Verdict:
         try:
             return self._verdict(self._function(request, text))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._raised(error)
 
-    def _raised(self, error: Exception) -> Verdict:
+    def _raised(self, error: BaseException) -> Verdict:
         return failed(f"check {self._name} raised {type(error).__name__}: {shown(str(error))}")
 
     def _verdict(self, value: Any) -> Verdict:

@@ -60,7 +60,7 @@ class FunctionWorker:
             result = await self._result(request)
         except WorkerCallError:
             raise
-        except Exception as error:  # whatever a function of the user raises
+        except (Exception, SystemExit) as error:  # whatever a function of the user raises
             message = f"worker {self.name!r}: its function raised {type(error).__name__}"
             raise WorkerCallError(f"{message}: {said(error)}", fault="server") from error
         if isinstance(result, Answer):
@@ -94,11 +94,11 @@ class FunctionWorker:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _outcome(call_fn: CallFn, request: CallRequest) -> tuple[Any, Exception | None]:
+def _outcome(call_fn: CallFn, request: CallRequest) -> tuple[Any, BaseException | None]:
     """Returns the result or the exception: a future cannot take every one (StopIteration)."""
     try:
         return call_fn(request), None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return None, error
 
 
@@ -115,7 +115,7 @@ def load_function(path: str) -> CallFn:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # importing runs any code
+    except (Exception, SystemExit) as error:  # importing runs any code
         raise ConfigError(
             f"function {path!r}: expected a callable that can be imported; it fails with "
             f"{type(error).__name__}: {said(error)}; check the name, or set PYTHONPATH"

@@ -159,6 +159,12 @@ def test_copies_are_refused(env: gym.Env[Any, Any], copying: Any) -> None:
         env.unwrapped.fork()  # type: ignore[attr-defined]
 
 
+def test_closing_twice_does_no_harm(env: gym.Env[Any, Any]) -> None:
+    play(env, [0], 1)
+    env.close()
+    env.close()
+
+
 def test_unknown_kind_of_outcomes_is_refused() -> None:
     with pytest.raises(ConfigError, match='expected "dataset" or "live", got \'real\''):
         gym.make("OrchestAI-v0", outcomes="real")

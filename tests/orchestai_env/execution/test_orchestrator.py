@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from orchestai_env.errors import PlanningError
 from orchestai_env.execution.calls.budget import Ledger
 from orchestai_env.execution.checks.check_settings import Checks
-from orchestai_env.execution.chooser import RandomChooser
+from orchestai_env.execution.chooser import Chooser, RandomChooser
 from orchestai_env.execution.execution import Means
 from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator, OrchestratorSettings
@@ -174,6 +177,60 @@ def test_instruction_that_cannot_be_planned_is_refused() -> None:
 
 
 def test_synchronous_callers_may_execute_again_and_again() -> None:
+    orchestrator, ledger = ready()
+    results = [orchestrator.execute(text) for text in ("first", "second")]
+    orchestrator.close({})
+
+    assert all(result.success for result in results)
+    assert ledger.spent_usd == pytest.approx(sum(result.total_cost for result in results))
+
+
+def test_close_ends_the_thread_and_closes_workers_in_the_loop_that_called_them() -> None:
+    class Closing(ScriptedWorker):
+        async def close(self) -> None:
+            loops.append(asyncio.get_running_loop())
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    orchestrator, _ = ready()
+    workers = {"a": Closing("a"), "b": Closing("b")}
+    orchestrator.close(workers)  # nothing was called
+    assert not loops
+    threads = set(threading.enumerate())
+    orchestrator.execute("first")
+    orchestrator.close(workers)
+    orchestrator.close(workers)
+
+    assert loops == [loops[0]] * 2
+    assert loops[0].is_closed()
+    assert all("planner" in one.name for one in set(threading.enumerate()) - threads)
+
+
+def test_warm_up_loads_all_code_and_spares_it_from_collections() -> None:
+    orchestrator, _ = ready()
+    try:
+        orchestrator.warm_up()
+        assert gc.get_freeze_count() > 100_000
+        with numba.core.event.install_recorder("numba:compile") as compiled:
+            assert orchestrator.execute("first").success
+        assert not compiled.buffer
+    finally:
+        gc.unfreeze()
+        orchestrator.close({})
+
+
+def test_warm_up_does_not_ask_for_what_only_plans_have() -> None:
+    class Reader(RandomChooser):
+        observation_keys = ("subtask", "action_mask")  # type: ignore[assignment]  # longer
+
+    orchestrator, _ = ready(Reader())
+    try:
+        orchestrator.warm_up()
+    finally:
+        gc.unfreeze()
+
+
+def ready(chooser: Chooser | None = None) -> tuple[Orchestrator, Ledger]:
+    """Returns an orchestrator for callers that are not asynchronous, and what it charges."""
     ledger = Ledger()
 
     async def make() -> Any:
@@ -183,10 +240,7 @@ def test_synchronous_callers_may_execute_again_and_again() -> None:
     orchestrator = Orchestrator(
         known(),
         planner=FixedPlanner(),
-        chooser=RandomChooser(),
+        chooser=chooser or RandomChooser(),
         means=Means(caller=caller, check=Checks(), ledger=ledger),
     )
-    results = [orchestrator.execute(text) for text in ("first", "second")]
-
-    assert all(result.success for result in results)
-    assert ledger.spent_usd == pytest.approx(sum(result.total_cost for result in results))
+    return orchestrator, ledger

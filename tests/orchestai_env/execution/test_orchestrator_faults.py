@@ -19,7 +19,7 @@ from orchestai_env.execution.chooser import RandomChooser
 from orchestai_env.execution.execution import Means
 from orchestai_env.execution.live_setup import live_means, live_workflows
 from orchestai_env.execution.log.execution_log import ExecutionLogger
-from orchestai_env.execution.log.log_reading import logged_ids, read_log
+from orchestai_env.execution.log.log_reading import read_log
 from orchestai_env.execution.log.record import ExecutionRecord
 from orchestai_env.execution.orchestrator import Orchestrator
 from orchestai_env.execution.worker_planner import WorkerPlanner
@@ -27,16 +27,18 @@ from orchestai_env.execution.workers.worker_settings import LivePool
 from orchestai_env.planning.annotated import AnnotatedPlanner
 from orchestai_env.planning.planner import Planner
 from orchestai_env.workflow import Subtask, Workflow
+from tests.orchestai_env.execution.log_records import done_ids
 from tests.orchestai_env.execution.openai_server import Kind, OpenAIServer, SeenRequest
 
-FAULTS: Mapping[Kind, float] = {
+AT_ONCE_FAULTS: Mapping[Kind, float] = {
     "rate_limit": 0.05,
     "server": 0.05,
-    "timeout": 0.02,
     "malformed": 0.01,
     "dropped": 0.01,
-    "trickle": 0.01,
 }
+"""What tests take: what comes of them does not depend on how busy the machine is."""
+SLOW_FAULTS: Mapping[Kind, float] = {"timeout": 0.02, "trickle": 0.01}
+FAULTS: Mapping[Kind, float] = {**AT_ONCE_FAULTS, **SLOW_FAULTS}
 NO_FAULTS: Mapping[Kind, float] = {}
 PER_MTOK = 100_000.0  # dear, so that a cent counts
 
@@ -56,12 +58,12 @@ class Outcome:
     requests: int
 
 
-def pool(base_url: str) -> LivePool:
+def pool(base_url: str, timeout_s: float) -> LivePool:
     """Returns two workers at the server, and two more that only judge and plan."""
     common = {
         "model": "m",
         "base_url": base_url,
-        "timeout_s": 1.5,
+        "timeout_s": timeout_s,
         "concurrency": 32,
         "input_usd_per_mtok": PER_MTOK / 10,
         "output_usd_per_mtok": PER_MTOK,
@@ -124,17 +126,21 @@ def execute_all(
     jobs: Sequence[Workflow],
     folder: Path,
     *,
-    faults: Mapping[Kind, float] = FAULTS,
+    faults: Mapping[Kind, float] = AT_ONCE_FAULTS,
+    timeout_s: float = 60.0,
+    num_parallel: int = 64,
     budget_usd: float | None = None,
     by_workers: bool = False,
     cancel_every: int | None = None,
 ) -> Outcome:
-    """Executes workflows, 64 at once.
+    """Executes workflows, many at once.
 
     Args:
         jobs: their instructions are executed.
         folder: of the log.
-        faults: of the server.
+        faults: of the server; one that keeps silent or trickles does so for longer than timeout_s.
+        timeout_s: of a call [s].
+        num_parallel: executions at once.
         budget_usd: of all.
         by_workers: whether workers plan the workflows, and judge the outputs.
         cancel_every: each execution of so many is cancelled at some moment.
@@ -159,8 +165,9 @@ def execute_all(
             cancelled.add(job.id)
 
     async def main() -> Outcome:
-        async with OpenAIServer(faults=faults, seed=1, slow_s=2.0, answer=answer) as server:
-            live = pool(server.base_url)
+        slow_s = timeout_s + 0.5
+        async with OpenAIServer(faults=faults, seed=1, slow_s=slow_s, answer=answer) as server:
+            live = pool(server.base_url, timeout_s)
             means, workers = live_means(live, checks=checks, budget_usd=budget_usd)
             with ExecutionLogger(folder, fsync="never") as log:
                 orchestrator = orchestrator_of(live, means, jobs, log, by_workers)
@@ -171,7 +178,7 @@ def execute_all(
                         await execute(orchestrator, server, number, job)
 
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(64):
+                    for _ in range(num_parallel):
                         group.create_task(work())
             for worker in workers.values():
                 await worker.close()
@@ -237,6 +244,15 @@ def test_every_workflow_ends_and_is_logged_once_and_every_cent_is_counted(
         assert sum(call.tries for call in calls) >= out.requests  # one may fail before it is sent
 
 
+def test_silent_and_trickling_servers_are_given_up(tmp_path: Path) -> None:
+    jobs = workflows(120, np.random.default_rng(3))
+    out = execute_all(jobs, tmp_path, faults=SLOW_FAULTS, timeout_s=3.0, num_parallel=16)
+
+    assert_nothing_is_lost(jobs, out)  # successes would depend on how busy the machine is
+    assert len(out.logged) == len(jobs)
+    assert any(call.tries > 1 for record in out.logged for call in record.decisions)  # given up
+
+
 @pytest.mark.parametrize("by_workers", [False, True])
 def test_budget_is_never_exceeded_and_what_it_stops_is_interrupted(
     tmp_path: Path, by_workers: bool
@@ -255,7 +271,7 @@ def test_budget_is_never_exceeded_and_what_it_stops_is_interrupted(
     for record in out.logged:
         faults = {call.fault for call in record.decisions}
         assert record.interrupted or "budget" not in faults
-    assert logged_ids(tmp_path / "log").isdisjoint(interrupted)
+    assert done_ids(tmp_path / "log").isdisjoint(interrupted)
 
 
 @pytest.mark.parametrize("by_workers", [False, True])

@@ -10,7 +10,7 @@ import pytest
 
 from orchestai_env.cli import main
 from orchestai_env.execution.log.log_reading import read_log
-from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest
+from tests.orchestai_env.execution.openai_server import OpenAIServer, SeenRequest, completion
 
 PLAN = {
     "subtasks": [{"name": "find it", "type": "text"}, {"name": "tell it", "type": "text"}],
@@ -99,6 +99,79 @@ def test_budget_that_does_not_suffice_interrupts_the_execution(
     assert "workflow 0: ongoing" in shown.out
     (record,) = read_log(logs)
     assert record.interrupted and not record.success
+
+
+def test_what_went_wrong_is_said_also_where_it_was_mended(
+    workflows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = tmp_path / "checks.yaml"
+    checks.write_text("default: {kind: regex, pattern: '^[0-9]+$'}\n")
+    answers = iter(["", "two", "2", "3"])  # the first of a request that fails
+    with OpenAIServer(script=("server",), answer=lambda request: next(answers)) as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows]
+        main(["run", "Say it", *map(str, files), "--checks", str(checks)])
+    out = capsys.readouterr().out
+
+    assert "workflow 0: succeeded" in out
+    told = out.split("what went wrong:\n")[1].split("\n\n")[0].splitlines()
+    assert told == [
+        "subtask 0: worker 'w': HTTP 500: it broke; then w answered",
+        "subtask 0: w: expected text that matches '^[0-9]+$', got 'two'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "latency_s", "told"),
+    [
+        (["--timeout_s", "0.2"], 30.0, "out of time after 0.2"),
+        # A try costs up to 0.0005 USD and an observed one 0.00002: the mask allows a first call.
+        (["--workflow_budget_usd", "0.00001"], 0.0, "no worker may be called any more; see --work"),
+    ],
+)
+def test_limit_that_ends_a_workflow_is_named(
+    workflows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    limit: list[str],
+    latency_s: float,
+    told: str,
+) -> None:
+    with OpenAIServer(latency_s=latency_s) as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows]
+        main(["run", "Say it", *map(str, files), *limit])
+    out = capsys.readouterr().out
+
+    assert "workflow 0: failed" in out
+    assert told in out
+
+
+def test_names_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # draws the table though there is no terminal,
+    monkeypatch.setattr("rich._console", None)  # once rich looks anew
+    subtask = {"name": "close [/b] it", "type": "text"}
+    path = tmp_path / "workflows.jsonl"
+    path.write_text(
+        json.dumps({"id": "a", "instruction": "Say it", "subtasks": [subtask], "links": []}) + "\n"
+    )
+    with OpenAIServer() as server:
+        main(
+            ["run", "Say it", "--workers", str(workers(tmp_path, server)), "--workflows", str(path)]
+        )
+    assert "close [/b] it" in capsys.readouterr().out.split("workflow 0")[0]
+
+
+def test_cost_of_judging_is_shown_beside(
+    workflows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = tmp_path / "checks.yaml"
+    checks.write_text("default: {kind: judge, worker: w}\n")
+    usage = {"prompt_tokens": 3, "completion_tokens": 1}
+    with OpenAIServer(answer=lambda request: completion("1", usage)) as server:
+        files = ["--workers", workers(tmp_path, server), "--workflows", workflows]
+        main(["run", "Say it", *map(str, files), "--checks", str(checks)])
+    assert "beside: planning 0.00000 USD, judging 0.0000060 USD" in capsys.readouterr().out
 
 
 def test_redaction_keeps_texts_out_of_the_log(workflows: Path, tmp_path: Path) -> None:

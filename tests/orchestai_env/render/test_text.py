@@ -130,7 +130,16 @@ def test_seconds(ms: float, text: str) -> None:
     assert seconds(ms) == text
 
 
-@pytest.mark.parametrize(("usd", "text"), [(0.00012, "0.00012 USD"), (1234.5, "1,234.50 USD")])
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        (0.0, "0.00000 USD"),
+        (0.00012, "0.00012 USD"),
+        (4.4e-6, "0.0000044 USD"),
+        (2e-12, "0.000000000 USD"),
+        (1234.5, "1,234.50 USD"),
+    ],
+)
 def test_dollars(usd: float, text: str) -> None:
     assert dollars(usd) == text
 

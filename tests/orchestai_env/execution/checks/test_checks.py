@@ -150,7 +150,7 @@ def test_callable_that_returns_something_else_fails_the_output(value):
     assert "expected a Verdict, a bool or a quality 0..1, got" in reason
 
 
-@pytest.mark.parametrize("error", [ValueError("no\nnumber"), StopIteration("done")])
+@pytest.mark.parametrize("error", [ValueError("no\nnumber"), StopIteration("done"), SystemExit(3)])
 def test_callable_that_raises_fails_the_output(error):
     def check(request: CallRequest, text: str) -> bool:
         raise error

@@ -102,16 +102,25 @@ def test_sync_functions_see_the_context_of_their_call() -> None:
     asyncio.run(run())
 
 
-def fail_with(error: Exception) -> Callable[[CallRequest], str]:
+def fail_with(error: BaseException) -> Callable[[CallRequest], str]:
     def fail(_: CallRequest) -> str:
         raise error
 
     return fail
 
 
-@pytest.mark.parametrize("error", [ValueError("no\ntable"), StopIteration("no table")])
-def test_exception_becomes_a_fault_of_the_server(error: Exception) -> None:
-    failure = call(fail_with(error))
+ERRORS = [ValueError("no\ntable"), StopIteration("no table"), SystemExit(3)]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_exception_becomes_a_fault_of_the_server(error: BaseException, is_async: bool) -> None:
+    fail = fail_with(error)
+
+    async def fail_later(request: CallRequest) -> str:
+        return fail(request)
+
+    failure = call(fail_later if is_async else fail)
     assert isinstance(failure, WorkerCallError)
     assert failure.fault == "server"
     assert str(failure).startswith("worker 'f': its function raised ")
