@@ -212,7 +212,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         except (
             ValueError,
             RecursionError,
-        ) as error:  # a number of thousands of digits, deep nesting
+        ) as error:  # thousands of digits, deep nesting
             raise DataError(
                 f"{path}:{number}: expected one JSON object a line, but {error}; repair or remove "
                 "the line"
