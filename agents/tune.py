@@ -2,7 +2,7 @@
 
 Trials are judged on validation queries, never on test queries. The study is a database: the same
 command goes on where it was stopped, and several machines that name one --storage and one --study
-(each with an --output_dir of its own) work on it together.
+(each with an --output_dir of its own) work on it together; where one dies, its trial is repeated.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
 import optuna
-import sqlalchemy.exc
 import torch
 from optuna.trial import TrialState
 from rich.progress import track
@@ -31,19 +30,15 @@ from agents.experiment import Experiment, experiment_parser, read_experiment, wi
 from agents.train_phase2 import train_phase2
 from agents.tune_report import plot_study, print_best, write_trials
 from agents.tune_space import LEARNING_RATE, choices, draw, own_values, with_values
+from agents.tune_study import FINISHED, TuneError, asked_for, open_study, repeat, shown
 from orchestai_env.cli import run_command
 from orchestai_env.engine import Engine, open_executor
-from orchestai_env.errors import ConfigError, MissingFileError, OrchestAIError
+from orchestai_env.errors import ConfigError, MissingFileError
 from orchestai_env.run_folder import claim
 
 BEST, TRIALS, FIGURE = "best.yaml", "trials.csv", "tune.png"
 """Files of the output folder, beside study.db where no --storage is named."""
 _MADE_OF, _FOLDER = "made_of", "folder"
-_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-class TuneError(OrchestAIError):
-    """A search that found nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,11 +63,14 @@ class Search:
     @property
     def made_of(self) -> str:
         """Returns a hash of everything that has to be equal for trials to be comparable."""
-        settings = self.experiment.config.model_dump_json(exclude={"benchmark", "system"})
+        settings = self.experiment.config.model_dump_json(
+            exclude={"benchmark": True, "system": {"device": True, "num_threads": True}}
+        )
         weights, seed = self.experiment.weights.model_dump_json(), self.experiment.seed
-        choices_made = (seed, self.num_seeds, self.timesteps, self.checkpoint is not None)
-        parts = (settings, weights, *choices_made)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        start = b"" if self.checkpoint is None else self.checkpoint.read_bytes()
+        space = choices(self.experiment.config, has_checkpoint=self.checkpoint is not None)
+        trials = (seed, self.num_seeds, self.timesteps, hashlib.sha256(start).hexdigest(), space)
+        return hashlib.sha256(repr((settings, weights, trials)).encode()).hexdigest()
 
     @property
     def origin(self) -> str:
@@ -89,18 +87,18 @@ def tune(search: Search, *, num_jobs: int, engine: Engine, progress_bar: bool) -
     """
     experiment = search.experiment
     experiment.prepare_output()
-    with _open_study(search) as study:
+    with _opened(search) as study:
         _take_up(study, search)
-        missing = search.num_trials - len(study.get_trials(False, _FINISHED))
+        missing = search.num_trials - len(study.get_trials(False, FINISHED))
     try:
         if missing > 0 and time.time() < search.deadline:
             _run_trials(search, missing, num_jobs, engine, progress_bar)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; {_shown(search.storage)} holds all finished trials, the same command "
+            f"interrupted; {shown(search.storage)} holds all finished trials, the same command "
             "goes on from there"
         ) from None
-    with _open_study(search) as study:
+    with _opened(search) as study:
         _finish(study, search)
 
 
@@ -115,39 +113,8 @@ def _run_trials(
             future.result()
 
 
-@contextlib.contextmanager
-def _open_study(search: Search) -> Iterator[optuna.Study]:
-    """Opens the study, and makes it where it is not there.
-
-    Raises:
-        ConfigError: the storage cannot be opened.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        storage = optuna.storages.RDBStorage(search.storage)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"--storage {_shown(search.storage)}: {reason}; expected a database URL, for instance "
-            "sqlite:////shared/study.db or postgresql://user:password@host/name"
-        ) from None
-    try:
-        yield optuna.create_study(
-            storage=storage,
-            study_name=search.study,
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
-        )
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-def _shown(storage: str) -> str:
-    """Returns a storage's URL without its password."""
-    scheme, found, rest = storage.partition("://")
-    return scheme + found + rest.rpartition("@")[2]
+def _opened(search: Search) -> contextlib.AbstractContextManager[optuna.Study]:
+    return open_study(search.storage, search.study, seed=search.experiment.seed)
 
 
 def _take_up(study: optuna.Study, search: Search) -> None:
@@ -159,17 +126,19 @@ def _take_up(study: optuna.Study, search: Search) -> None:
     config, has_checkpoint = search.experiment.config, search.checkpoint is not None
     if study.user_attrs.setdefault(_MADE_OF, search.made_of) != search.made_of:
         raise ConfigError(
-            f"--study {search.study}: {_shown(search.storage)} holds trials of other settings; "
+            f"--study {search.study}: {shown(search.storage)} holds trials of other settings; "
             "name another --study or --output_dir"
         )
     study.set_user_attr(_MADE_OF, search.made_of)
-    if not study.get_trials(False):  # the settings as they are come first: best is never worse
-        names = [LEARNING_RATE, *choices(config, has_checkpoint=has_checkpoint)]
-        study.enqueue_trial(own_values(config, names))
     for trial in study.get_trials(False, (TrialState.RUNNING,)):
         if trial.user_attrs.get(_FOLDER) == search.origin:  # which this run holds the lock of
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+            repeat(study, trial)
+    # The settings as they are come first, so that the best are never worse.
+    own = own_values(config, [LEARNING_RATE, *choices(config, has_checkpoint=has_checkpoint)])
+    left = [trial for trial in study.get_trials(False) if trial.state != TrialState.FAIL]
+    if all(asked_for(trial) != own for trial in left):
+        study.enqueue_trial(own)
 
 
 _in_process: Search | None = None
@@ -188,17 +157,14 @@ def _next_trial() -> None:
     if search is None or time.time() > search.deadline:
         return
     try:
-        with _open_study(search) as study:
-            trials = study.get_trials(False)
-            busy = (*_FINISHED, TrialState.RUNNING)
-            if sum(trial.state in busy for trial in trials) >= search.num_trials:
+        with _opened(search) as study:
+            if len(study.get_trials(False, (*FINISHED, TrialState.RUNNING))) >= search.num_trials:
                 return
-            # By the number of the trial, so that a resumed study does not draw the same again.
-            seed = np.random.SeedSequence([search.experiment.seed, len(trials)])
-            study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
             study.optimize(lambda trial: _objective(trial, search), n_trials=1)
     except KeyboardInterrupt:
         _in_process = None
+    except optuna.exceptions.UpdateFinishedTrialError:
+        pass  # this machine slept: others took it for dead, and its trial is repeated
 
 
 def _objective(trial: optuna.Trial, search: Search) -> float:
@@ -287,7 +253,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--trials", type=int, default=20, help="finished trials of the study, pruned ones too")
     add("--timeout", type=float, help="seconds after which no trial is begun")
-    add("--timesteps", type=int, help="steps of each training; those of the settings without it")
+    add(
+        "--timesteps",
+        type=int,
+        help="steps of each training; those of the settings without it (fewer favour settings that "
+        "learn fast, not those that end best)",
+    )
     add("--num_seeds", type=int, default=1, help="trainings per trial, whose mean counts")
     add("--checkpoint", type=Path, help="phase-1 .pth or SB3 zip that every trial starts from")
     add("--storage", help="URL of the database; study.db in --output_dir without it")

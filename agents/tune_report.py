@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 _SHOWN = 5
-_MIN_IMPORTANCE_TRIALS = 4
-"""Fewer complete trials say nothing about importance."""
+_MIN_IMPORTANCE_TRIALS = 10
+"""Fewer complete trials say nothing about importance: there are about as many settings."""
 
 
 def write_trials(path: Path, trials: Sequence[FrozenTrial]) -> None:
@@ -76,9 +76,13 @@ def plot_study(path: Path, study: optuna.Study) -> None:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
         names = list(reversed(shares))
-        importance.barh([name.split(".")[1] for name in names], [shares[name] for name in names])
+        importance.barh(
+            [name.rpartition(".")[2] for name in names], [shares[name] for name in names]
+        )
         importance.set(xlabel="share of the explained variance (fANOVA)", title="importance")
     else:
         importance.set_axis_off()
-        importance.text(0.5, 0.5, "too few trials for importances", ha="center")
+        importance.text(
+            0.5, 0.5, f"importance: from {_MIN_IMPORTANCE_TRIALS} complete trials on", ha="center"
+        )
     figure.savefig(path, dpi=120)

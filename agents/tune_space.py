@@ -6,11 +6,13 @@ Keys are named as in a settings file, below `training`. The values are those of 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
+from typing import Any
 
 import optuna
 
-from agents.algorithms import trains_our_policy
+from agents.algorithms import ALGORITHMS, trains_our_policy
 from agents.config import Algorithm, ExperimentSettings
 from orchestai_env.settings import parse_settings
 
@@ -20,30 +22,49 @@ _RATES = (1.0e-5, 3.0e-3)
 """Bounds of the learning rate, drawn log-uniformly."""
 _GAMMA: tuple[Value, ...] = (0.95, 0.98, 0.99, 0.995, 1.0)
 _BATCH_SIZE: tuple[Value, ...] = (64, 128, 256, 512, 1024)
+_ARGUMENTS = "phase2_rl.algorithm_arguments."
 _ACTOR_CRITIC: dict[str, tuple[Value, ...]] = {
-    "phase2_rl.n_steps": (16, 32, 64, 128, 256),
+    "phase2_rl.n_steps": (8, 16, 32, 64, 128, 256),
     "phase2_rl.gamma": _GAMMA,
     "phase2_rl.gae_lambda": (0.8, 0.9, 0.95, 0.98, 1.0),
     "phase2_rl.normalize_reward": (False, True),
 }
-_A2C = _ACTOR_CRITIC | {
+_WITH_ENTROPY = _ACTOR_CRITIC | {
     "phase2_rl.ent_coef": (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03),
     "phase2_rl.learning_rate_schedule": ("constant", "linear"),
     "phase2_rl.max_grad_norm": (0.3, 0.5, 1.0, 2.0),
     "phase2_rl.vf_coef": (0.25, 0.5, 1.0),
 }
-_PPO = _A2C | {
+_PPO = _WITH_ENTROPY | {
     "phase2_rl.batch_size": _BATCH_SIZE,
     "phase2_rl.n_epochs": (1, 2, 5, 10, 20),
     "phase2_rl.epsilon": (0.1, 0.2, 0.3),
+}
+_TRPO = _ACTOR_CRITIC | {
+    "phase2_rl.batch_size": _BATCH_SIZE,
+    _ARGUMENTS + "target_kl": (0.003, 0.01, 0.03, 0.1),
+    _ARGUMENTS + "n_critic_updates": (5, 10, 20, 30),
+}
+_A2C = _WITH_ENTROPY | {
+    "phase2_rl.n_steps": (2, 4, 8, 16, 32, 64),  # one gradient step each
+    _ARGUMENTS + "normalize_advantage": (False, True),
+}
+_DQN: dict[str, tuple[Value, ...]] = {
+    "phase2_rl.batch_size": _BATCH_SIZE,
+    "phase2_rl.gamma": _GAMMA,
+    "phase2_rl.normalize_reward": (False, True),
+    _ARGUMENTS + "gradient_steps": (1, 2, 4, 8, 16),
+    _ARGUMENTS + "target_update_interval": (500, 1000, 2000, 5000, 10000),
+    _ARGUMENTS + "exploration_fraction": (0.1, 0.2, 0.3, 0.5),
+    _ARGUMENTS + "exploration_final_eps": (0.01, 0.02, 0.05, 0.1),
 }
 CHOICES: dict[Algorithm, dict[str, tuple[Value, ...]]] = {
     "PPO": _PPO,
     "MaskablePPO": _PPO,
     "RecurrentPPO": _PPO,
-    "TRPO": _ACTOR_CRITIC | {"phase2_rl.batch_size": _BATCH_SIZE},
+    "TRPO": _TRPO,
     "A2C": _A2C,
-    "DQN": {"phase2_rl.batch_size": _BATCH_SIZE, "phase2_rl.gamma": _GAMMA},
+    "DQN": _DQN,
 }
 """Values that are tried beside LEARNING_RATE."""
 NETWORK: dict[str, tuple[Value, ...]] = {"policy.hidden": (32, 64, 128)}
@@ -72,12 +93,21 @@ def choices(config: ExperimentSettings, *, has_checkpoint: bool) -> dict[str, tu
 
 
 def own_values(config: ExperimentSettings, names: Iterable[str]) -> dict[str, Value]:
-    """Returns what the settings themselves say of these keys."""
-    found = {}
-    for name in names:
-        section, key = name.split(".")
-        found[name] = getattr(getattr(config.training, section), key)
-    return found
+    """Returns what the settings say of these keys; of an algorithm's argument, its own default."""
+    settings = config.training.phase2_rl
+    known = inspect.signature(ALGORITHMS[settings.algorithm]).parameters
+    arguments = {name: parameter.default for name, parameter in known.items()}
+    data = config.training.model_dump()
+    data["phase2_rl"]["algorithm_arguments"] = arguments | settings.algorithm_arguments
+    return {name: _section(data, name)[name.rpartition(".")[2]] for name in names}
+
+
+def _section(training: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns the mapping that holds a key."""
+    section = training
+    for part in name.split(".")[:-1]:
+        section = section[part]
+    return section
 
 
 def draw(
@@ -98,6 +128,5 @@ def with_values(config: ExperimentSettings, values: dict[str, Value]) -> Experim
     """Returns the settings with tuned values put in."""
     data = config.model_dump()
     for name, value in values.items():
-        section, key = name.split(".")
-        data["training"][section][key] = value
+        _section(data["training"], name)[name.rpartition(".")[2]] = value
     return parse_settings(data, ExperimentSettings, where="tuned values")
