@@ -103,7 +103,7 @@ def test_readable_parts_are_found() -> None:
 
 
 def test_options_in_the_text_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    modules = ("supervised.train_phase1", "agents.train_phase2", "agents.benchmark")
+    modules = ("supervised.train_phase1", "agents.train_phase2", "agents.benchmark", "agents.tune")
     known = set().union(*(options_of(module, capsys) for module in modules))
     named = {option for code in CODE for option in re.findall(r"--\w+", code)}
     assert named <= known, named - known
