@@ -260,7 +260,14 @@ def test_budget_is_never_exceeded_and_what_it_stops_is_interrupted(
     jobs = workflows(100, np.random.default_rng(1))
     free = execute_all(jobs[:20], tmp_path / "free", faults=NO_FAULTS, by_workers=by_workers)
     budget_usd = 2.0 * free.spent_usd
-    out = execute_all(jobs, tmp_path / "log", budget_usd=budget_usd, by_workers=by_workers)
+    out = execute_all(
+        # With 64 at once the money may go to so many beginnings that hardly an execution ends.
+        jobs,
+        tmp_path / "log",
+        num_parallel=16,
+        budget_usd=budget_usd,
+        by_workers=by_workers,
+    )
 
     assert_nothing_is_lost(jobs, out)
     assert out.spent_usd <= budget_usd  # the upper estimate of a try holds here

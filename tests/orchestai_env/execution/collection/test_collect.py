@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[4]
 FUNCTIONS = "tests.orchestai_env.execution.live_functions"
 WORKERS = f"""
 workers:
-  - {{name: good, backend: function, function: "{FUNCTIONS}:good", input_usd_per_mtok: 10.0,
+  - {{name: good, backend: function, function: "{FUNCTIONS}:good", output_usd_per_mtok: 1000.0,
      max_output_tokens: 10, concurrency: 4}}
   - {{name: bad, backend: function, function: "{FUNCTIONS}:bad", max_tries: 1, concurrency: 4}}
 """

@@ -57,7 +57,7 @@ def workers(folder: Path, *functions: str) -> Path:
     path = folder / "workers.yaml"
     lines = [
         f'  - {{name: {name}, backend: function, function: "{FUNCTIONS}:{name}", concurrency: 4, '
-        "input_usd_per_mtok: 10.0, max_output_tokens: 10}"
+        "output_usd_per_mtok: 1000.0, max_output_tokens: 10}"
         for name in functions
     ]
     path.write_text("workers:\n" + "\n".join(lines) + "\n")
