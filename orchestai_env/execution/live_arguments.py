@@ -53,7 +53,8 @@ def add_live_arguments(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--chooser",
         default="greedy",
-        help=f"{', '.join(CHOOSERS)}, or file of a trained one (phase2_best.zip, phase1_best.pth)",
+        help=f"{', '.join(CHOOSERS)}, or file of a trained one (phase2_best.zip, phase1_best.pth); "
+        "default: %(default)s",
     )
     add.add_argument(
         "--sample", action="store_true", help="draw by a trained chooser's probabilities"
@@ -63,7 +64,9 @@ def add_live_arguments(add: argparse.ArgumentParser) -> None:
         type=Path,
         help="what is known of the workers: YAML of `orchestai calibrate`, or an imported data set",
     )
-    add.add_argument("--exploration", type=float, default=0.0, help="share of random choices")
+    add.add_argument(
+        "--exploration", type=float, default=0.0, help="share of random choices; default: none"
+    )
     add.add_argument(
         "--budget_usd", type=float, help="most that all calls may cost, planning and judging too"
     )
@@ -74,7 +77,12 @@ def add_live_arguments(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument("--timeout_s", type=float, help="longest time of a workflow; 300 without")
     add.add_argument("--max_attempts", type=int, help="failed calls that end a subtask; 3 without")
-    add.add_argument("--rewards", type=Path, help="YAML reward profile, shown to the chooser")
+    add.add_argument(
+        "--rewards",
+        type=Path,
+        help="YAML reward profile, shown to the chooser; default: that of a trained chooser, else "
+        "the literal weights, under which a second outweighs any price",
+    )
     add.add_argument("--seed", type=int, default=0, help="of the choices")
     add.add_argument("--redaction", type=Path, help="YAML file of texts that the log must not hold")
 

@@ -40,7 +40,10 @@ def add_collect_command(commands: Any) -> None:
     add.add_argument("--num_executions", type=int, required=True, help="of the whole collection")
     add.add_argument("--output_dir", type=Path, required=True, help="folder of the log")
     add.add_argument(
-        "--num_parallel", type=int, default=8, help="workflows at once, over all machines"
+        "--num_parallel",
+        type=int,
+        default=8,
+        help="workflows at once, over all machines; default: %(default)s",
     )
     add.add_argument(
         "--engine",
